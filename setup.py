@@ -1,0 +1,57 @@
+from pathlib import Path
+from shutil import copyfile
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ADAPTERS = "msdeaot_integration"  # import name of the folder `integration`
+REGISTRY = "trackers.ini"
+
+
+class BuildWithRegistry(build_py):
+    """Also puts trackers.ini, which lies at the top of the repository, into the adapters' package."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:  # an editable install reads the file where it lies
+            copyfile(REGISTRY, self._registry)
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        return super().get_outputs(include_bytecode) + ([] if self.editable_mode else [self._registry])
+
+    @property
+    def _registry(self) -> str:
+        return str(Path(self.build_lib, ADAPTERS, REGISTRY))
+
+
+# vot-trax has wheels for x86-64 Linux and Windows only; elsewhere the extra `vot` installs nothing.
+TRAX_PLATFORMS = '(platform_machine == "x86_64" or platform_machine == "AMD64") and sys_platform != "darwin"'
+
+setup(
+    name="msdeaot-tracker",
+    version="0.1.0",
+    description="Visual object tracking by mask propagation (MSDeAOT), from a box or a mask, under vot-toolkit",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["msdeaot_tracker", "msdeaot_tracker.*"]) + [ADAPTERS],
+    package_dir={ADAPTERS: "integration"},
+    package_data={"msdeaot_tracker": ["weights/*.safetensors", "weights/*.md"], ADAPTERS: ["stacks/*.yaml"]},
+    entry_points={"console_scripts": ["msdeaot = msdeaot_tracker.cli.main:main"]},
+    cmdclass={"build_py": BuildWithRegistry},
+    install_requires=["torch>=2.1", "timm>=1.0", "numpy>=1.24", "opencv-python>=4.7", "safetensors>=0.4", "tqdm>=4.60"],
+    extras_require={
+        "vot": [
+            # The newest release on which multi-start, supervised and real-time experiments run; GPLv3, hence optional.
+            f"vot-toolkit==0.7.4; {TRAX_PLATFORMS}",
+            # 0.1.10 breaks `import vot` on Python >= 3.11.
+            f"attributee==0.1.9; {TRAX_PLATFORMS}",
+            # The release the adapter is tested with.
+            f"vot-trax==4.0.2; {TRAX_PLATFORMS}",
+        ],
+        "sam": ["segment-anything>=1.0", "torchvision>=0.16"],
+        "train": ["torchvision>=0.16"],
+        "test": ["pytest>=8", "setuptools>=70.1"],  # setuptools: the packaging test builds a wheel offline
+        "dev": ["ruff>=0.6", "build>=1.2"],
+    },
+)
