@@ -1,0 +1,169 @@
+"""Presets: frozen settings with a name, and how a single setting is changed."""
+
+from __future__ import annotations
+
+import ast
+import types
+import typing
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from typing import Any, Literal
+
+from .types import InputError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the coarse-to-fine pyramid."""
+
+    stride: int  # pixels per cell of the encoder map this stage works on
+    layers: int  # gated propagation layers; 0: the stage only refines
+    width: int  # channels of each branch
+    memory_stride: int = 1  # long-term tokens are kept on every n-th row and column of the map
+    identity_stride: int | None = None  # of the identity convolution; None: `stride`. Coarser ones are enlarged (nearest)
+    residual_blocks: int = 1  # in the transition into this stage
+    drop_path: float = 0.1  # training only: probability of skipping self-propagation
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    encoder: str  # a name in models.encoder.ENCODERS
+    stages: tuple[Stage, ...]
+    decoder: Literal["fpn", "head"] = "head"  # fpn: DeAOT's; head: two convolutions on the last stage
+    objects: int = 10  # identities of one group, background not counted
+    window: int = 7  # cells; short-term attention reaches this far in each direction
+    align_corners: bool = True  # True: network sizes are 16k+1; False: 16k
+    dropout: float = 0.1  # training only: channels dropped after the depth-wise convolutions
+    frozen_batch_norm: bool = True  # encoder statistics come from pre-training and never change
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    long_term_gap: int | None = 5  # frames between long-term writes; None: only reference frames are kept
+    long_term_max: int | None = 8  # frames held in long-term memory, references counted; None: no bound
+    short_term_lag: int = 1  # the short-term frame is this many frames back
+    policy: Literal["oldest", "second_oldest"] = "oldest"  # who leaves a full memory (memory.POLICIES)
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    long_edge: int = 1040  # pixels; larger frames are reduced to this
+    short_edge: int = 0  # pixels; smaller frames are enlarged to this as far as long_edge allows; 0: never
+    objects_per_memory: int = 10  # 1: every object has a memory of its own
+    mixed_precision: bool = True  # half precision on CUDA
+
+
+@dataclass(frozen=True)
+class Preset:
+    name: str
+    model: ModelConfig
+    memory: MemoryConfig = MemoryConfig()
+    tracker: TrackerConfig = TrackerConfig()
+    weights: str | None = None  # file in the package's `weights` folder; None: the user brings the weights
+
+
+def _deaot(name: str, encoder: str, layers: int, gap: int | None, align_corners: bool = True) -> Preset:
+    model = ModelConfig(encoder, (Stage(16, layers, 256),), decoder="fpn", align_corners=align_corners)
+    return Preset(name, model, MemoryConfig(long_term_gap=gap))
+
+
+# The report leaves the 4x features out, uses the 16x features twice, and has 2 + 1 layers (section 2.2).
+_REPORT_STAGES = (Stage(16, 2, 256), Stage(16, 0, 256), Stage(8, 1, 128, memory_stride=2))
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        _deaot("deaot-t", "mobilenetv2", layers=1, gap=None),
+        _deaot("deaot-s", "mobilenetv2", layers=2, gap=None),
+        _deaot("deaot-b", "mobilenetv2", layers=3, gap=None),
+        _deaot("deaot-l", "mobilenetv2", layers=3, gap=5),
+        _deaot("r50-deaot-l", "resnet50", layers=3, gap=5),
+        _deaot("swinb-deaot-l", "swin_base", layers=3, gap=5, align_corners=False),
+        Preset("msdeaot-r50", ModelConfig("resnet50", _REPORT_STAGES)),
+        Preset("msdeaot-swinb", ModelConfig("swin_base", _REPORT_STAGES, align_corners=False)),
+        Preset(
+            "msdeaot-small",
+            ModelConfig(
+                "resnet_small",
+                (Stage(16, 2, 128), Stage(8, 1, 64, memory_stride=2), Stage(4, 0, 32)),
+                frozen_batch_norm=False,
+            ),
+            tracker=TrackerConfig(long_edge=480),
+            weights="msdeaot-small.safetensors",
+        ),
+    )
+}
+
+DEFAULT_PRESET = "msdeaot-small"
+
+# HQTrack's multi-scale DeAOT without its InternImage encoder: the caller brings the features (VMOS, 2023).
+VMOS = Preset(
+    "vmos",
+    ModelConfig(
+        "features",
+        (
+            Stage(16, 3, 256),
+            Stage(8, 1, 128, identity_stride=16, residual_blocks=2, drop_path=0.0),
+            Stage(4, 0, 64, residual_blocks=2),
+        ),
+    ),
+    MemoryConfig(long_term_gap=50, long_term_max=6, short_term_lag=4, policy="second_oldest"),
+    TrackerConfig(short_edge=480),
+)
+
+
+def find_preset(name: str) -> Preset:
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name!r}; there are: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def override(preset: Preset, *settings: str) -> Preset:
+    """A copy of `preset` with settings like "memory.long_term_max=8" changed.
+
+    The value is a Python literal or a bare word. An unknown key or a value of the wrong type is an InputError.
+    """
+    for setting in settings:
+        path, separator, text = setting.partition("=")
+        if not separator:
+            raise InputError(f"setting {setting!r} is not of the form key=value")
+        preset = _replace_at(preset, path.strip().split("."), text.strip(), setting)
+    return preset
+
+
+def _replace_at(node: Any, path: list[str], text: str, setting: str) -> Any:
+    name, *rest = path
+    hints = typing.get_type_hints(type(node))
+    if name not in hints or name == "name":
+        known = ", ".join(f.name for f in fields(node) if f.name != "name")
+        raise InputError(f"setting {setting!r}: {type(node).__name__} has no {name!r}; it has: {known}")
+    if rest:
+        if not is_dataclass(hints[name]):
+            raise InputError(f"setting {setting!r}: {name!r} is a single value")
+        return replace(node, **{name: _replace_at(getattr(node, name), rest, text, setting)})
+    return replace(node, **{name: _parse(text, hints[name], setting)})
+
+
+def _parse(text: str, hint: Any, setting: str) -> Any:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if not _fits(value, hint):
+        raise InputError(f"setting {setting!r}: expected {hint}, got {value!r}")
+    return value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        return value in typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(hint, type) and type(value) is hint
+
+
+def config_as_dict(preset: Preset) -> dict[str, Any]:
+    """Plain data (for result files and checkpoint metadata)."""
+    return asdict(preset)

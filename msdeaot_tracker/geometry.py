@@ -1,0 +1,90 @@
+"""Pure functions between masks, boxes, label maps and network sizes."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .types import Box, InputError, MapSize
+
+logger = logging.getLogger(__name__)
+
+_GRID = 16  # pixels per cell of the coarsest map
+
+
+def mask_to_box(mask: np.ndarray) -> Box | None:
+    """Smallest upright rectangle of a mask [H, W] (nonzero = object), None when it is empty."""
+    columns = np.flatnonzero(mask.any(axis=0))
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not len(columns):
+        return None
+    x, y = int(columns[0]), int(rows[0])
+    return Box(x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1)
+
+
+def box_to_mask(box: Box, height: int, width: int) -> np.ndarray:
+    """bool [H, W]: the pixels whose centre lies in the box; at least one for a box inside the image."""
+    x0, y0 = min(max(round(box.x), 0), width - 1), min(max(round(box.y), 0), height - 1)
+    x1, y1 = max(round(box.x + box.w), x0 + 1), max(round(box.y + box.h), y0 + 1)
+    mask = np.zeros((height, width), bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def clip_box(box: Sequence[float], height: int, width: int) -> Box:
+    """The part of (x, y, w, h) inside an image, with a warning when that is not all of it.
+
+    InputError: not four finite numbers, a side <= 0, or no part inside.
+    """
+    try:
+        x, y, w, h = (float(value) for value in box)
+    except (TypeError, ValueError):
+        raise InputError(f"a box is four numbers (x, y, w, h), got {box!r}") from None
+    shown = f"box ({x:g}, {y:g}, {w:g}, {h:g})"
+    if not all(map(math.isfinite, (x, y, w, h))):
+        raise InputError(f"{shown} is not finite")
+    if w <= 0 or h <= 0:
+        raise InputError(f"{shown} has no area: width and height must be positive")
+    x0, y0, x1, y1 = max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
+    if x1 <= x0 or y1 <= y0:
+        raise InputError(f"{shown} lies outside the image of {width}x{height} pixels")
+    clipped = Box(x0, y0, x1 - x0, y1 - y0)
+    if max(abs(a - b) for a, b in zip(clipped, (x, y, w, h), strict=True)) > 1e-6:
+        logger.warning("%s reaches outside the image of %dx%d pixels and is clipped", shown, width, height)
+        return clipped
+    return Box(x, y, w, h)
+
+
+def network_size(height: int, width: int, *, long_edge: int, short_edge: int, align_corners: bool) -> MapSize:
+    """Size at which the network sees an image: AOT's rule (PARITY 19), 16k+1 with align_corners, else 16k.
+
+    Images whose short edge is below `short_edge` are enlarged first (HQTrack's rule); `long_edge` has the last word.
+    """
+    scale = max(1.0, short_edge / min(height, width))
+    if max(height, width) * scale > long_edge:
+        scale = long_edge / max(height, width)
+    offset = 1 if align_corners else 0
+    cells = (round((int(side * scale) - offset) / _GRID) for side in (height, width))
+    rows, columns = (max(n, 1) * _GRID + offset for n in cells)
+    return rows, columns
+
+
+def one_hot(labels: Tensor, objects: int) -> Tensor:
+    """Integer labels [B, H, W] -> float32 [B, objects + 1, H, W]; labels beyond `objects` (255, say) are in no channel."""
+    channels = torch.arange(objects + 1, device=labels.device)
+    return (labels[:, None] == channels[None, :, None, None]).float()
+
+
+def merge_groups(probabilities: Sequence[Tensor]) -> Tensor:
+    """Soft aggregation (DeAOT, PARITY 21): per group [K_i + 1, H, W], background first -> logits [1 + sum K_i, H, W].
+
+    Background is the product of the groups' backgrounds; everything is clamped to [1e-5, 1 - 1e-5] before the logit.
+    """
+    background = torch.stack([p[0] for p in probabilities]).prod(dim=0, keepdim=True)
+    merged = torch.cat([background, *(p[1:] for p in probabilities)]).clamp(1e-5, 1 - 1e-5)
+    return torch.log(merged / (1 - merged))

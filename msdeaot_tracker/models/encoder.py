@@ -1,0 +1,140 @@
+"""Image encoders, from timm; the only module that knows timm.
+
+An encoder gives maps at strides 4, 8 and 16 and the `deep` stride-16 map that enters the first stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import timm
+from timm.layers import PatchEmbed, freeze_batch_norm_2d
+from timm.models import FeatureListNet
+from timm.models.resnet import BasicBlock, ResNet
+from timm.models.swin_transformer import PatchMerging, SwinTransformerBlock
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config import ModelConfig
+from ..types import Features, InputError
+
+_STRIDES = (4, 8, 16)
+
+
+class Encoder(nn.Module):
+    """ImageNet-normalised RGB [B, 3, H, W] -> Features. Channel counts are asked from the network, never configured."""
+
+    channels: dict[int, int]
+    deep_channels: int
+
+    def forward(self, image: Tensor) -> Features:
+        raise NotImplementedError
+
+
+class ResNetEncoder(Encoder):
+    """Stages 1 to 3 of a ResNet; the deep map is the last one (PARITY 24)."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+        self.channels = dict(zip(_STRIDES, network.feature_info.channels(), strict=True))
+        self.deep_channels = self.channels[16]
+
+    def forward(self, image: Tensor) -> Features:
+        maps = dict(zip(_STRIDES, self.network(image), strict=True))
+        return Features(maps, maps[16])
+
+
+class MobileNetV2Encoder(Encoder):
+    """MobileNetV2 dilated to stride 16, with its 1280-channel head as the deep map (PARITY 23)."""
+
+    _TAPS = {1: 4, 2: 8, 4: 16}  # block index -> stride of its output
+
+    def __init__(self):
+        super().__init__()
+        network = timm.create_model("mobilenetv2_100", output_stride=16)
+        self.stem = nn.Sequential(network.conv_stem, network.bn1)
+        self.blocks = network.blocks
+        self.head = nn.Sequential(network.conv_head, network.bn2)
+        self.channels = {s: network.feature_info[i]["num_chs"] for i, s in zip((1, 2, 3), _STRIDES, strict=True)}
+        self.deep_channels = network.conv_head.out_channels
+
+    def forward(self, image: Tensor) -> Features:
+        x = self.stem(image)
+        maps = {}
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in self._TAPS:
+                maps[self._TAPS[index]] = x
+        return Features(maps, self.head(x))
+
+
+class SwinEncoder(Encoder):
+    """Three stages of a Swin transformer with a LayerNorm on each output (PARITY 27, 28)."""
+
+    def __init__(self, width: int, depths: tuple[int, int, int], heads: tuple[int, int, int], window: int):
+        super().__init__()
+        self.patch_embed = PatchEmbed(
+            None, patch_size=4, embed_dim=width, norm_layer=nn.LayerNorm, strict_img_size=False, output_fmt="NHWC"
+        )
+        widths = [width * 2**i for i in range(3)]
+        self.merges = nn.ModuleList(PatchMerging(w) for w in widths[:-1])
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(_SwinBlock(w, h, window, shift=window // 2 * (i % 2)) for i in range(depth)))
+            for w, depth, h in zip(widths, depths, heads, strict=True)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(w) for w in widths)
+        self.channels = dict(zip(_STRIDES, widths, strict=True))
+        self.deep_channels = widths[-1]
+
+    def forward(self, image: Tensor) -> Features:
+        x = self.patch_embed(image)
+        maps = {}
+        for index, (stride, stage, norm) in enumerate(zip(_STRIDES, self.stages, self.norms, strict=True)):
+            x = stage(x if index == 0 else self.merges[index - 1](x))
+            maps[stride] = norm(x).permute(0, 3, 1, 2)
+        return Features(maps, maps[16])
+
+
+class _SwinBlock(SwinTransformerBlock):
+    """timm's block, but padded before the cyclic shift instead of after it, at any map size (PARITY 28)."""
+
+    def __init__(self, width: int, heads: int, window: int, shift: int):
+        super().__init__(
+            width, (window, window), heads, window_size=window, shift_size=shift, always_partition=True, dynamic_mask=True
+        )
+
+    def _attn(self, x: Tensor) -> Tensor:
+        height, width = x.shape[1:3]
+        bottom, right = -height % self.window_size[0], -width % self.window_size[1]
+        return super()._attn(F.pad(x, (0, 0, 0, right, 0, bottom)))[:, :height, :width]
+
+
+def _resnet50() -> Encoder:
+    return ResNetEncoder(timm.create_model("resnet50", features_only=True, out_indices=(1, 2, 3)))
+
+
+def _resnet_small() -> Encoder:
+    network = ResNet(
+        BasicBlock, (2, 2, 3), num_classes=0, channels=(48, 96, 192), stem_type="deep", stem_width=16
+    )
+    return ResNetEncoder(FeatureListNet(network, out_indices=(1, 2, 3)))
+
+
+def _swin_base() -> Encoder:
+    return SwinEncoder(128, depths=(2, 2, 18), heads=(4, 8, 16), window=7)
+
+
+ENCODERS: dict[str, Callable[[], Encoder]] = {
+    "mobilenetv2": MobileNetV2Encoder,
+    "resnet50": _resnet50,
+    "resnet_small": _resnet_small,
+    "swin_base": _swin_base,
+}
+
+
+def build_encoder(config: ModelConfig) -> Encoder:
+    if config.encoder not in ENCODERS:
+        raise InputError(f"no encoder {config.encoder!r}; there are: {', '.join(ENCODERS)}")
+    encoder = ENCODERS[config.encoder]()
+    return freeze_batch_norm_2d(encoder) if config.frozen_batch_norm else encoder

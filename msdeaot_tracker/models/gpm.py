@@ -1,0 +1,112 @@
+"""The gated propagation module of DeAOT (NeurIPS 2022, section 4; details: PARITY 2-12)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..types import LayerState, LayerTokens, MapSize
+from .attention import attend, read_all, read_window
+
+
+class GatedProjection(nn.Module):
+    """What a read becomes: times the gate, a depth-wise 5x5 convolution on the map, a projection to both branches."""
+
+    def __init__(self, width: int, dropout: float):
+        super().__init__()
+        self.depthwise = nn.Conv2d(4 * width, 4 * width, 5, padding=2, groups=4 * width, bias=False)
+        self.dropout = nn.Dropout2d(dropout)
+        self.projection = nn.Linear(4 * width, 2 * width)
+
+    def forward(self, read: Tensor, gate: Tensor, size: MapSize) -> Tensor:
+        """read, gate [B, N, 4 C] -> [B, N, 2 C], visual | identity."""
+        on_map = (read * gate).transpose(1, 2).unflatten(2, size)
+        on_map = self.dropout(self.depthwise(on_map))
+        return self.projection(on_map.flatten(2).transpose(1, 2))
+
+
+class SelfPropagation(nn.Module):
+    """Attention of a frame over itself; both branches share one attention map."""
+
+    def __init__(self, width: int, dropout: float):
+        super().__init__()
+        self.to_key = nn.Linear(2 * width, width // 2)
+        self.to_value = nn.Linear(width, 2 * width)
+        self.to_id_value = nn.Linear(width, 2 * width)
+        self.to_gate = nn.Linear(width, 2 * width)
+        self.to_id_gate = nn.Linear(width, 2 * width)
+        self.output = GatedProjection(width, dropout)
+
+    def forward(self, x: Tensor, y: Tensor, size: MapSize) -> Tensor:
+        """Normalised branches [B, N, C] each -> [B, N, 2 C]."""
+        key = self.to_key(torch.cat([x, y], dim=-1))
+        values = F.silu(self.to_value(x)), F.silu(self.to_id_value(y))
+        gate = F.silu(torch.cat([self.to_gate(x), self.to_id_gate(y)], dim=-1))
+        return self.output(attend(key, key, values), gate, size)
+
+
+class GatedPropagation(nn.Module):
+    """One layer on a map of N cells: long- and short-term propagation, then self-propagation.
+
+    The visual branch x and the identity branch y are [B, N, C] each. The very first layer of the network has no y.
+    """
+
+    def __init__(
+        self, width: int, *, first: bool, window: int, memory_stride: int = 1, dropout: float = 0.0, drop_path: float = 0.0
+    ):
+        super().__init__()
+        self.window, self.memory_stride, self.drop_path = window, memory_stride, drop_path
+        self.key_width, self.value_width = width // 2, 2 * width
+        self.norm1 = nn.LayerNorm(width)
+        self.to_key_value = nn.Linear(width, self.key_width + self.value_width)
+        self.to_gate = nn.Linear(width, self.value_width)
+        self.id_norm1 = None if first else nn.LayerNorm(width)
+        self.to_id_gate = None if first else nn.Linear(width, self.value_width)
+        self.to_id_value = nn.Linear(width if first else 2 * width, self.value_width)
+        self.relative = nn.Linear(self.key_width, (2 * window + 1) ** 2)
+        self.long_term = GatedProjection(width, dropout)
+        self.short_term = GatedProjection(width, dropout)
+        self.norm2 = nn.LayerNorm(width)
+        self.id_norm2 = nn.LayerNorm(width)
+        self.self_propagation = SelfPropagation(width, dropout)
+
+    def forward(
+        self, x: Tensor, y: Tensor | None, size: MapSize, recall: tuple[LayerTokens, LayerTokens] | Tensor
+    ) -> tuple[Tensor, Tensor, LayerState]:
+        """`recall` is the long- and short-term memory, or, on a reference frame, its identity embedding [B, N, C]."""
+        state, gate = self._look(x, y, size)
+        if isinstance(recall, Tensor):
+            tokens = self.memorize(state, recall)
+            long_term, short_term = tokens.thin(self.memory_stride), tokens
+        else:
+            long_term, short_term = recall
+        near = read_window(state.key, self.relative(state.key), short_term, self.window)
+        change = self.long_term(read_all(state.key, long_term), gate, size) + self.short_term(near, gate, size)
+        dx, dy = change.chunk(2, dim=-1)
+        x, y = x + dx, dy if y is None else y + dy
+        dx, dy = self.self_propagation(self.norm2(x), self.id_norm2(y), size).chunk(2, dim=-1)
+        return x + self._drop_path(dx), y + self._drop_path(dy), state
+
+    def memorize(self, state: LayerState, identity: Tensor) -> LayerTokens:
+        """The frame as memory, once its identity embedding [B, N, C] is known. Keys and values stay as they were."""
+        seen = identity if state.id_context is None else torch.cat([state.id_context, identity], dim=-1)
+        return LayerTokens(state.key, state.value, F.silu(self.to_id_value(seen)), state.size)
+
+    def _look(self, x: Tensor, y: Tensor | None, size: MapSize) -> tuple[LayerState, Tensor]:
+        x = self.norm1(x)
+        key, value = self.to_key_value(x).split([self.key_width, self.value_width], dim=-1)
+        gate = self.to_gate(x)
+        if self.id_norm1 is None:
+            context, gate = None, torch.cat([F.silu(gate), torch.ones_like(gate)], dim=-1)
+        else:
+            context = self.id_norm1(y)
+            gate = F.silu(torch.cat([gate, self.to_id_gate(context)], dim=-1))
+        return LayerState(key.contiguous(), F.silu(value), context, size), gate
+
+    def _drop_path(self, change: Tensor) -> Tensor:
+        """Stochastic depth, one draw per sample (training only)."""
+        if not self.training or self.drop_path == 0:
+            return change
+        kept = torch.rand(len(change), 1, 1, device=change.device) >= self.drop_path
+        return change * kept / (1 - self.drop_path)

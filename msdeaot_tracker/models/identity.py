@@ -1,0 +1,29 @@
+"""The identification mechanism of AOT: which object a cell belongs to, as an embedding."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..types import MapSize
+
+
+class IdentityEmbedding(nn.Module):
+    """One-hot mask [B, K + 1, H, W] at network size -> [B, N, C] on the map of a stage.
+
+    One convolution of kernel = stride (stride + 1 with padding when sizes are 16k+1), then LayerNorm over channels.
+    A map finer than the convolution's grid is reached by plain nearest enlargement (VMOS 9).
+    """
+
+    def __init__(self, objects: int, width: int, stride: int, *, align_corners: bool):
+        super().__init__()
+        kernel, padding = (stride + 1, stride // 2) if align_corners else (stride, 0)
+        self.convolution = nn.Conv2d(objects + 1, width, kernel, stride=stride, padding=padding)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, mask: Tensor, size: MapSize) -> Tensor:
+        embedding = self.norm(self.convolution(mask).permute(0, 2, 3, 1))
+        if embedding.shape[1:3] != size:
+            enlarged = F.interpolate(embedding.permute(0, 3, 1, 2), size, mode="nearest")
+            embedding = enlarged.permute(0, 2, 3, 1)
+        return embedding.flatten(1, 2)

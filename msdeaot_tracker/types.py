@@ -1,0 +1,115 @@
+"""What the parts hand to each other, and the exceptions they raise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+MapSize = tuple[int, int]  # rows, columns
+
+
+class TrackerError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class InputError(TrackerError, ValueError):
+    """A value from outside (image, box, mask, setting) that cannot be used; the message names it."""
+
+
+class CheckpointError(TrackerError):
+    """A weights file that is missing, damaged, hostile or made for another model."""
+
+
+class Box(NamedTuple):
+    """Upright rectangle in pixels: (x, y) is its top-left corner, pixel column j spans [j, j + 1)."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """What the tracker says about one frame, in the pixels of the image it was given.
+
+    labels: int32 [H, W], the object id of each pixel, 0 = background.
+    boxes:  smallest upright rectangle of each object's mask, None when it is absent.
+    scores: mean foreground probability over the object's pixels, in [0, 1]; 0.0 when it is absent.
+    """
+
+    frame_index: int
+    labels: np.ndarray
+    boxes: Mapping[int, Box | None]
+    scores: Mapping[int, float]
+
+    @cached_property
+    def masks(self) -> dict[int, np.ndarray]:
+        """bool [H, W] by object id."""
+        return {object_id: self.labels == object_id for object_id in self.boxes}
+
+
+@dataclass(frozen=True)
+class Features:
+    """An encoded frame: `maps[stride]` is [B, C, h, w]; `deep` is the stride-16 input of the first stage."""
+
+    maps: Mapping[int, Tensor]
+    deep: Tensor
+
+
+@dataclass(frozen=True)
+class LayerTokens:
+    """What one propagation layer remembers of one frame (or of several, joined along N)."""
+
+    key: Tensor  # [B, N, Ck]
+    value: Tensor  # [B, N, Cv]  visual branch
+    id_value: Tensor  # [B, N, Cv]  identity branch
+    size: MapSize  # map of one frame, row-major: N = frames * rows * columns until thinned
+
+    def thin(self, stride: int) -> LayerTokens:
+        """Keep every `stride`-th row and column of a single frame's map."""
+        if stride == 1:
+            return self
+        rows, columns = self.size
+        every = [t.unflatten(1, self.size)[:, ::stride, ::stride].flatten(1, 2) for t in self.tensors]
+        return LayerTokens(*every, size=(-(-rows // stride), -(-columns // stride)))
+
+    def detach(self) -> LayerTokens:
+        return LayerTokens(*(t.detach() for t in self.tensors), size=self.size)
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.key, self.value, self.id_value
+
+
+@dataclass(frozen=True)
+class LayerState:
+    """What one propagation layer keeps of the current frame until the frame's mask is known."""
+
+    key: Tensor  # [B, N, Ck]
+    value: Tensor  # [B, N, Cv]
+    id_context: Tensor | None  # [B, N, C] normalised identity branch; None in the very first layer
+    size: MapSize
+
+
+@dataclass(frozen=True)
+class Propagation:
+    """A propagated frame: one state per layer, coarse to fine, and the map that is decoded."""
+
+    layers: tuple[LayerState, ...]
+    output: Tensor  # [B, 2 C, h, w]: visual | identity of the last stage, normalised
+
+
+@dataclass(frozen=True)
+class MemoryView:
+    """What the layers read on the next frame: one entry per layer, coarse to fine."""
+
+    long_term: tuple[LayerTokens, ...]
+    short_term: tuple[LayerTokens, ...]
+    long_term_frames: tuple[int, ...] = field(default=())
+    short_term_frame: int = 0
