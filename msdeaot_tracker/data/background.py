@@ -64,7 +64,7 @@ def make_screen(rng: np.random.Generator, height: int, width: int, base: Colour)
     short = min(height, width)
     if rng.random() < 0.5:
         field = cv2.GaussianBlur(sample_field(rng, height, width, (1.0, 3.0)), (0, 0), 1.5)
-        mask = np.where(field > np.quantile(field, rng.uniform(0.7, 0.88)), 255, 0).astype(np.uint8)
+        mask = np.where(field > np.quantile(field, rng.uniform(0.72, 0.92)), 255, 0).astype(np.uint8)
         mask = cv2.GaussianBlur(mask, (0, 0), 0.8)
     else:
         mask = np.zeros((height, width), np.uint8)

@@ -110,8 +110,8 @@ def camera_path(
     return np.concatenate([linear, offset[..., None]], axis=2), jitter
 
 
-def absence(rng: np.random.Generator, frames: int) -> tuple[np.ndarray, bool]:
-    """When an object is away: a smooth curve [frames], 0 present (as in the first frame) to 1 away, and if it returns.
+def absence(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """When an object is away: a smooth curve [frames], 0 present (as in the first frame) to 1 away, mostly back to 0.
 
     At least one frame is at 1. Needs two frames.
     """
@@ -120,10 +120,9 @@ def absence(rng: np.random.Generator, frames: int) -> tuple[np.ndarray, bool]:
     stay = int(rng.integers(1, max(2, frames // 3)))
     time = np.arange(frames)
     curve = np.clip((time - gone + ramp) / ramp, 0, 1)
-    returns = bool(rng.random() < 0.7)
-    if returns:
+    if rng.random() < 0.7:
         curve = np.where(time >= gone + stay, np.clip(1 - (time - gone - stay + 1) / ramp, 0, 1), curve)
-    return curve * curve * (3 - 2 * curve), returns
+    return curve * curve * (3 - 2 * curve)
 
 
 def leave(path: np.ndarray, away: np.ndarray, reach: float, size: tuple[int, int]) -> np.ndarray:
@@ -136,9 +135,7 @@ def leave(path: np.ndarray, away: np.ndarray, reach: float, size: tuple[int, int
     return path + away[:, None] * (target - path)
 
 
-def pass_before(
-    rng: np.random.Generator, path: np.ndarray, away: np.ndarray, distance: float
-) -> np.ndarray:
+def pass_before(rng: np.random.Generator, path: np.ndarray, away: np.ndarray, distance: float) -> np.ndarray:
     """The path of an occluder that covers the object on `path` while `away` is 1 and is `distance` off at 0."""
     heading = rng.uniform(0, 2 * np.pi)
     way = np.array([np.cos(heading), np.sin(heading)])

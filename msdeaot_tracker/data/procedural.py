@@ -5,6 +5,7 @@
 ((60, 240, 320, 3), (60, 240, 320))
 """
 
+import numbers
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -38,7 +39,7 @@ class ClipConfig:
     min_objects: int = 1  # tracked objects visible in the first frame
     max_objects: int = 4
     max_distractors: int = 3  # objects that are not labelled; a third of them are copies of a tracked one
-    object_size: tuple[float, float] = (0.08, 0.7)  # diameter, short sides; log-uniform
+    object_size: tuple[float, float] = (0.1, 0.75)  # diameter, short sides; log-uniform
     min_area: float = 0.0015  # visible in the first frame, share of the image
     min_visibility: float = 0.25  # visible in the first frame, share of the object
     articulated_probability: float = 0.5  # objects with limbs
@@ -66,14 +67,14 @@ class ClipConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             low, high = _LIMITS.get(field.name, (0.0, 1.0))
-            ends = value if field.type == tuple[float, float] or field.type == tuple[int, int] else (value,)
-            whole = field.type in (int, tuple[int, int])
-            if not isinstance(ends, tuple) or len(ends) != (1 if ends is not value else 2):
+            pair, whole = field.type not in (int, float), field.type in (int, tuple[int, int])
+            ends = value if pair else (value,)
+            if not isinstance(ends, tuple) or len(ends) != 1 + pair:
                 raise ValueError(f"{field.name}={value!r}: expected a pair (low, high)")
-            for end in ends:
-                kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-                if isinstance(end, bool) or not isinstance(end, kinds) or not low <= end <= high:
-                    raise ValueError(f"{field.name}={value!r}: expected {'int' if whole else 'number'} in [{low}, {high}]")
+            kind = numbers.Integral if whole else numbers.Real
+            if any(isinstance(end, bool) or not isinstance(end, kind) or not low <= end <= high for end in ends):
+                what = "an integer" if whole else "a number"
+                raise ValueError(f"{field.name}={value!r}: expected {what} in [{low}, {high}]")
             if ends[0] > ends[-1]:
                 raise ValueError(f"{field.name}={value!r}: low exceeds high")
         if self.vigour[0] <= 0:
@@ -119,7 +120,7 @@ def generate_clip(seed: int, config: ClipConfig = ClipConfig()) -> Clip:
     for attempt in range(_ATTEMPTS):
         rng = np.random.Generator(np.random.PCG64([seed, attempt]))
         scene = make_scene(rng, config)
-        frame, labels, areas = draw_frame(scene, 0)
+        _, labels, areas = draw_frame(scene, 0)
         kept = _visible_objects(labels, areas, config)
         if len(kept) >= config.min_objects:
             return _film(rng, scene.tracking(kept), config)

@@ -10,15 +10,7 @@ import numpy as np
 
 from msdeaot_tracker.data.background import make_background, make_screen
 from msdeaot_tracker.data.compositing import Camera, random_camera
-from msdeaot_tracker.data.motion import (
-    Trajectory,
-    absence,
-    camera_path,
-    leave,
-    pass_before,
-    random_trajectory,
-    roam,
-)
+from msdeaot_tracker.data.motion import Trajectory, absence, camera_path, leave, pass_before, random_trajectory, roam
 from msdeaot_tracker.data.sprites import Sprite, make_sprite
 from msdeaot_tracker.data.textures import Colour, nearby_colour, random_colour
 
@@ -171,7 +163,7 @@ class _Cast:
     def hide(self, layer: Layer) -> tuple[Layer, Layer | None]:
         """Make an object leave the image or pass behind a new occluder, which comes second."""
         rng = self.rng
-        away, _ = absence(rng, len(self.time))
+        away = absence(rng, len(self.time))
         path, scale = layer.trajectory.centre, layer.trajectory.scale.max()
         reach = scale * layer.sprite.extent + np.abs(layer.sprite.modes).sum(axis=0).max() * scale
         if reach > 0.3 * self.short or _chance(rng, 0.5):
@@ -179,7 +171,8 @@ class _Cast:
             return replace(layer, trajectory=replace(layer.trajectory, centre=path)), None
         diameter = 2 * reach * rng.uniform(1.5, 2.0)
         cover = make_sprite(rng, diameter, self.colour(), limbs=0, turns=False, deformation=0.01, compact=True)
-        path = pass_before(rng, path, away, 1.1 * (reach + cover.extent))
+        distance = max(1.1 * (reach + cover.extent), 0.7 * self.short)
+        path = pass_before(rng, path, away, distance)
         still = Trajectory(path, np.zeros(len(path)), np.ones((len(path), 2)))
         return layer, Layer(cover, still, 0, np.zeros(len(path)), self.time, diameter)
 

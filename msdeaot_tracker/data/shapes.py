@@ -12,6 +12,7 @@ from msdeaot_tracker.data.textures import Colour, nearby_colour, paint, random_c
 
 OUTLINE_POINTS = 48
 _TURN = np.linspace(0, 2 * np.pi, OUTLINE_POINTS, endpoint=False)
+_WAVES = np.arange(2, 8)
 _CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)
 
 
@@ -47,10 +48,9 @@ def _resample(points: np.ndarray) -> np.ndarray:
 
 
 def _blob(rng: np.random.Generator) -> np.ndarray:
-    radius = np.ones(OUTLINE_POINTS)
-    roughness = rng.uniform(0.05, 0.5)
-    for wave in range(2, 8):
-        radius += roughness * rng.normal() / wave * np.cos(wave * _TURN + rng.uniform(0, 2 * np.pi))
+    heights = rng.uniform(0.05, 0.5) * rng.normal(0, 1, len(_WAVES)) / _WAVES
+    waves = np.cos(_WAVES[:, None] * _TURN + rng.uniform(0, 2 * np.pi, (len(_WAVES), 1)))
+    radius = 1 + heights @ waves
     return np.clip(radius, 0.25, 2.0)[:, None] * _CIRCLE
 
 
@@ -163,7 +163,8 @@ def make_parts(rng: np.random.Generator, radius: float, base: Colour, limbs: int
     hole = None
     if rng.random() < 0.08:
         hole = 0.35 * radius * random_outline(rng) + rng.uniform(-0.25, 0.25, 2) * radius
-    parts = [Part(body, turned, _skin(rng, np.maximum(np.abs(body), np.abs(turned)), base, 2.2 if turns else 1.0), hole=hole)]
+    skin = _skin(rng, np.maximum(np.abs(body), np.abs(turned)), base, 2.2 if turns else 1.0)
+    parts = [Part(body, turned, skin, hole=hole)]
     rate, swing = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.9)
     for _ in range(limbs):
         colour = nearby_colour(rng, base, 22) if rng.random() < 0.6 else random_colour(rng)

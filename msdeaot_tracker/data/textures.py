@@ -190,7 +190,7 @@ def sample_field(
 def random_colour(rng: np.random.Generator) -> Colour:
     """A base colour: mostly muted as in photographs, sometimes vivid, sometimes nearly grey."""
     hue = rng.random() if rng.random() < 0.6 else rng.choice([0.07, 0.1, 0.25, 0.33, 0.58]) + rng.normal(0, 0.04)
-    saturation = rng.beta(1.2, 3.0) if rng.random() < 0.75 else rng.uniform(0.4, 1.0)
+    saturation = rng.beta(1.2, 4.0) if rng.random() < 0.85 else rng.uniform(0.4, 1.0)
     value = rng.beta(1.8, 1.6)
     return np.array(colorsys.hsv_to_rgb(hue % 1.0, saturation, 0.06 + 0.94 * value), np.float32) * 255
 
@@ -198,16 +198,14 @@ def random_colour(rng: np.random.Generator) -> Colour:
 def random_palette(rng: np.random.Generator, base: Colour) -> np.ndarray:
     """A colour per grey value around `base`, with 2 to 5 stops: uint8 [256, 1, 3]."""
     stops = int(rng.integers(2, 6))
-    contrast = float(np.exp(rng.uniform(np.log(6.0), np.log(75.0))))
-    chroma = contrast * (0.7 if rng.random() < 0.25 else 0.18)
+    contrast = float(np.exp(rng.uniform(np.log(8.0), np.log(90.0))))
+    chroma = contrast * (0.5 if rng.random() < 0.2 else 0.15)
     colours = base + contrast * rng.normal(0, 1, (stops, 1)) + chroma * rng.normal(0, 1, (stops, 3))
     if rng.random() < 0.12:
         colours[rng.integers(stops)] = random_colour(rng)
     colours = colours - 0.6 * (colours.mean(axis=0) - base)
-    at = np.sort(rng.uniform(0, 255, stops))
-    grey = np.arange(256)
-    table = np.stack([np.interp(grey, at, colours[:, channel]) for channel in range(3)], axis=1)
-    return np.clip(table, 0, 255).astype(np.uint8)[:, None]
+    table = cv2.resize(colours[:, None].astype(np.float32), (1, 256), interpolation=cv2.INTER_LINEAR)
+    return cv2.add(table.reshape(256, 1, 3), np.zeros(4), dtype=cv2.CV_8U)
 
 
 def nearby_colour(rng: np.random.Generator, base: Colour, spread: float = 14.0) -> Colour:
@@ -217,7 +215,7 @@ def nearby_colour(rng: np.random.Generator, base: Colour, spread: float = 14.0) 
 
 
 def paint(rng: np.random.Generator, height: int, width: int, base: Colour) -> np.ndarray:
-    """A coloured surface uint8 [height, width, 3] RGB: one or two textures around `base`, unevenly lit."""
+    """A coloured surface uint8 [height, width, 3] RGB: one or two textures around `base`, grain, uneven light."""
     surface = cv2.applyColorMap(sample_field(rng, height, width), random_palette(rng, base))
     if rng.random() < 0.45:
         second = cv2.applyColorMap(sample_field(rng, height, width), random_palette(rng, base))
@@ -226,6 +224,11 @@ def paint(rng: np.random.Generator, height: int, width: int, base: Colour) -> np
         else:
             where = sample_field(rng, height, width, (0.8, 3.0)) > rng.integers(90, 170)
             np.copyto(surface, second, where=where[..., None])
+    if rng.random() < 0.65:
+        # photographs are rough down to the pixel: fine detail in brightness over everything else
+        grain = cv2.cvtColor(sample_field(rng, height, width, (0.4, 0.8)), cv2.COLOR_GRAY2RGB)
+        strength = float(np.exp(rng.uniform(np.log(0.05), np.log(0.7))))
+        surface = cv2.addWeighted(surface, 1.0, grain, strength, -128 * strength)
     if rng.random() < 0.5:
         low = rng.uniform(0.65, 1.2, (3, 3)).astype(np.float32)
         gain = cv2.resize(low, (width, height), interpolation=cv2.INTER_LINEAR)
