@@ -1,0 +1,63 @@
+"""vot-toolkit, protocol `traxpython`: the process that the sections of trackers.ini start.
+
+    command = msdeaot_integration.vot
+    command = from msdeaot_integration.vot import run; run(region='mask', multi_object=True, device='cpu')
+
+The second form passes settings; they are the arguments of `run`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from msdeaot_tracker import Tracker, TrackerError, load_model
+
+from .trax_server import Answer, RegionError, one_line, serve
+
+
+def run(
+    *,
+    region: Answer = "given",
+    multi_object: bool = False,
+    preset: str | None = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    initializer: str = "grabcut",
+    overrides: Iterable[str] = (),
+) -> None:
+    """Load the model, warm it up, and only then open the TraX server: the toolkit's clock starts there.
+
+    region: the type to answer in; "given": that of the initialization.
+    multi_object: tell the toolkit that several objects may be given at once (VOTS).
+    weights: a relative path would start from the temporary folder the toolkit runs trackers in.
+    The other arguments are those of `load_model` and `Tracker`.
+
+    An error of the user's making ends the process with one line on standard error, which the toolkit logs.
+    """
+    logging.basicConfig(format="%(name)s: %(levelname)s: %(message)s")
+    try:
+        tracker = load_tracker(preset, weights, device, initializer, overrides)
+        serve(tracker, answer=region, multi_object=multi_object)
+    except (TrackerError, RegionError, OSError, ImportError) as error:
+        raise SystemExit(one_line(error)) from error
+
+
+def load_tracker(
+    preset: str | None, weights: str | Path | None, device: str, initializer: str, overrides: Iterable[str] = ()
+) -> Tracker:
+    """A tracker that has already seen a frame, so that no lazy set-up is left for the first real one."""
+    model = load_model(preset, weights=weights, device=device, overrides=overrides)
+    tracker = Tracker(model, initializer=initializer)
+    image = np.random.default_rng(0).integers(0, 64, (240, 320, 3), dtype=np.uint8)
+    image[80:160, 120:200] += 128
+    tracker.initialize(image, {1: (112, 72, 96, 96)})
+    tracker.track(image)
+    return tracker
+
+
+if __name__ == "__main__":
+    run()
