@@ -9,7 +9,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "registry",
         help="print the path of trackers.ini",
-        description='Print the path of the installed trackers.ini, as in: vot --registry "$(msdeaot registry)" test MSDeAOT',
+        description='Print the path of the installed trackers.ini: vot --registry "$(msdeaot registry)" test MSDeAOT',
     )
     parser.set_defaults(run=run)
 
