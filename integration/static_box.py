@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .trax_server import BoxTuple, RegionError, Target, one_line, serve
+from .requirements import require_trax
+from .trax_server import BoxTuple, Target, one_line, prepare_output, serve
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,12 @@ def _fill(box: BoxTuple, size: tuple[int, int]) -> np.ndarray:
 
 
 def run() -> None:
+    prepare_output()
     try:
-        serve(StaticTracker(), multi_object=True)
-    except (RegionError, OSError, ImportError) as error:
+        require_trax()
+    except ImportError as error:
         raise SystemExit(one_line(error)) from error
+    serve(StaticTracker(), multi_object=True)
 
 
 if __name__ == "__main__":

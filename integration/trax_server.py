@@ -5,13 +5,13 @@ Knows nothing of the network: whatever has `initialize` and `track` can be serve
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import cv2
 import numpy as np
-
-from .requirements import require_trax
 
 if TYPE_CHECKING:
     import trax
@@ -41,7 +41,23 @@ class RegionTracker(Protocol):
     def track(self, image: np.ndarray, targets: Mapping[int, Target] | None = None) -> Result: ...
 
 
-def serve(tracker: RegionTracker, *, answer: Answer = "given", multi_object: bool = False) -> None:
+logger = logging.getLogger(__name__)
+
+
+def prepare_output() -> None:
+    """Send the log to standard error, in ASCII: any other byte there makes the TraX client lose the tracker."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="ascii", errors="backslashreplace")
+    logging.basicConfig(format="%(name)s: %(levelname)s: %(message)s")
+
+
+def serve(
+    tracker: RegionTracker,
+    *,
+    answer: Answer = "given",
+    multi_object: bool = False,
+    expected: tuple[type[Exception], ...] = (),
+) -> None:
     """Answer a TraX client on standard input and output until it says goodbye.
 
     Every `initialize` request starts a fresh video on the same tracker. Objects are numbered 1, 2, ... as they arrive
@@ -50,9 +66,9 @@ def serve(tracker: RegionTracker, *, answer: Answer = "given", multi_object: boo
     An absent object is answered with confidence 0 by an empty mask, or by its last rectangle: the toolkit has no empty
     rectangle.
 
-    An exception closes the session with its message as the reason, which the toolkit reports, and is raised again.
+    An exception is logged, on one line if it is among the `expected` and else with its traceback, closes the session
+    with its message as the reason, which the toolkit reports, and ends the process with status 1.
     """
-    require_trax()
     import trax
 
     # Without POLYGON the client itself turns polygons into masks, and gets them wrong (vot-trax 4.0.2).
@@ -61,8 +77,11 @@ def serve(tracker: RegionTracker, *, answer: Answer = "given", multi_object: boo
     try:
         _converse(server, tracker, answer)
     except Exception as error:
-        server.quit(reason=one_line(error))
-        raise
+        message = one_line(error)
+        unexpected = not isinstance(error, (RegionError, OSError, *expected))
+        logger.error(message, exc_info=unexpected)  # before `quit`, after which the client no longer reads our output
+        server.quit(reason=message.encode("ascii", "backslashreplace").decode())
+        raise SystemExit(1) from error
     server.quit()
 
 

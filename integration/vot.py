@@ -8,7 +8,6 @@ The second form passes settings; they are the arguments of `run`.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,7 +15,8 @@ import numpy as np
 
 from msdeaot_tracker import Tracker, TrackerError, load_model
 
-from .trax_server import Answer, RegionError, one_line, serve
+from .requirements import require_trax
+from .trax_server import Answer, one_line, prepare_output, serve
 
 
 def run(
@@ -38,12 +38,13 @@ def run(
 
     An error of the user's making ends the process with one line on standard error, which the toolkit logs.
     """
-    logging.basicConfig(format="%(name)s: %(levelname)s: %(message)s")
+    prepare_output()
     try:
+        require_trax()
         tracker = load_tracker(preset, weights, device, initializer, overrides)
-        serve(tracker, answer=region, multi_object=multi_object)
-    except (TrackerError, RegionError, OSError, ImportError) as error:
+    except (TrackerError, OSError, ImportError) as error:
         raise SystemExit(one_line(error)) from error
+    serve(tracker, answer=region, multi_object=multi_object, expected=(TrackerError,))
 
 
 def load_tracker(
