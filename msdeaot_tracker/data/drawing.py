@@ -5,13 +5,15 @@ import numpy as np
 
 from msdeaot_tracker.data.compositing import cast_shadow, paste
 from msdeaot_tracker.data.scene import Layer, Scene
-from msdeaot_tracker.data.sprites import place, smear
+from msdeaot_tracker.data.sprites import blur_along, place, smear
 
 _LONGEST_SMEAR = 0.12  # of the short side: longer blur would leave nothing to see
 _SHORTEST_SMEAR = 1.5  # pixels
 
+Drawing = tuple[np.ndarray, np.ndarray, np.ndarray]  # frame, labels, areas
 
-def draw_frame(scene: Scene, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+
+def draw_frame(scene: Scene, index: int) -> Drawing:
     """The scene at frame `index` before the camera's look: (uint8 [H, W, 3] RGB, labels uint8 [H, W], areas [n]).
 
     areas: pixels of each object's whole silhouette, hidden and outside parts included; 0 when it is far outside.
@@ -25,9 +27,8 @@ def draw_frame(scene: Scene, index: int) -> tuple[np.ndarray, np.ndarray, np.nda
         canvas = layer.sprite.draw(float(layer.clock[index]), float(layer.turn[index]))
         matrix = layer.trajectory.matrix(index, layer.sprite.canvas)
         patch, x, y = place(canvas, matrix, layer.sprite.displacement(float(layer.clock[index])))
-        way = scene.shutter * layer.trajectory.velocity(index)
-        if np.hypot(*way) > _SHORTEST_SMEAR:
-            way *= min(1.0, _LONGEST_SMEAR * min(scene.size) / np.hypot(*way))
+        way = _smear_way(scene, layer.trajectory.velocity(index))
+        if way is not None:
             patch, x, y = smear(patch, x, y, way)
         if scene.shadow is not None:
             right, down, strength, softness = scene.shadow
@@ -51,6 +52,15 @@ def _far_outside(scene: Scene, layer: Layer, index: int) -> bool:
     return bool(np.any(centre < -reach) or np.any(centre > np.array(scene.size) + reach))
 
 
+def _smear_way(scene: Scene, velocity: np.ndarray) -> np.ndarray | None:
+    """The way (x, y) in pixels over which something of this velocity (pixels per frame) blurs; None if it does not."""
+    way = scene.shutter * velocity
+    length = np.hypot(*way)
+    if length < _SHORTEST_SMEAR:
+        return None
+    return way * min(1.0, _LONGEST_SMEAR * min(scene.size) / length)
+
+
 def _draw_background(scene: Scene, index: int) -> np.ndarray:
     flags, border = cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101
     view = scene.view[index]
@@ -64,4 +74,7 @@ def _draw_background(scene: Scene, index: int) -> np.ndarray:
         map_x = (np.float32(a) * xs + (np.float32(b) * ys + np.float32(c))) + shift[..., 0]
         map_y = (np.float32(d) * xs + (np.float32(e) * ys + np.float32(f))) + shift[..., 1]
         frame = cv2.remap(scene.background, map_x, map_y, flags, borderMode=border)
-    return frame
+    middle = np.array([scene.background.shape[1] / 2, scene.background.shape[0] / 2, 1.0])
+    before, after = max(index - 1, 0), min(index + 1, len(scene.view) - 1)
+    way = _smear_way(scene, (scene.view[after] - scene.view[before]) @ middle / max(after - before, 1))
+    return frame if way is None else blur_along(frame, way, border)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from msdeaot_tracker.data.background import make_background, make_screen
+from msdeaot_tracker.data.clip_config import ClipConfig
 from msdeaot_tracker.data.compositing import Camera, random_camera
 from msdeaot_tracker.data.motion import Trajectory, absence, camera_path, leave, pass_before, random_trajectory, roam
 from msdeaot_tracker.data.sprites import Sprite, make_sprite
 from msdeaot_tracker.data.textures import Colour, nearby_colour, random_colour
-
-if TYPE_CHECKING:
-    from msdeaot_tracker.data.procedural import ClipConfig
 
 _ROOM = 1.6  # side of the background's canvas over the image's
 

@@ -193,12 +193,18 @@ def smear(patch: np.ndarray, x: int, y: int, way: np.ndarray) -> tuple[np.ndarra
     """Blur a patch along the straight `way` (x, y) in pixels, as a shutter open during that motion does."""
     pad = np.ceil(np.abs(way) / 2).astype(int) + 1
     patch = cv2.copyMakeBorder(patch, pad[1], pad[1], pad[0], pad[0], cv2.BORDER_CONSTANT)
-    step = way / 4
-    size = patch.shape[1::-1]
-    # averaging copies at +-L/4, then +-L/8, ... approaches a box filter of length L in log2(L) steps
+    return blur_along(patch, way, cv2.BORDER_CONSTANT), x - int(pad[0]), y - int(pad[1])
+
+
+def blur_along(image: np.ndarray, way: np.ndarray, border: int) -> np.ndarray:
+    """Average an image along the straight `way` (x, y) in pixels, centred on each pixel.
+
+    Copies at +-1/4 of the way, then at +-1/8, ... approach a box filter of its length in log2(length) steps.
+    """
+    step, size = way / 4, image.shape[1::-1]
     while np.hypot(*step) > 0.25:
-        copies = [
-            cv2.warpAffine(patch, np.array([[1, 0, sign * step[0]], [0, 1, sign * step[1]]]), size) for sign in (-1, 1)
-        ]
-        patch, step = cv2.addWeighted(copies[0], 0.5, copies[1], 0.5, 0), step / 2
-    return patch, x - int(pad[0]), y - int(pad[1])
+        shifts = [np.array([[1, 0, sign * step[0]], [0, 1, sign * step[1]]]) for sign in (-1, 1)]
+        back, ahead = (cv2.warpAffine(image, shift, size, borderMode=border) for shift in shifts)
+        image = cv2.addWeighted(back, 0.5, ahead, 0.5, 0)
+        step = step / 2
+    return image

@@ -45,6 +45,11 @@ def _noise(rng: np.random.Generator) -> np.ndarray:
     return _to_grey(_spectral(rng, rng.uniform(0.5, 2.2), rng.choice([1.0, 1.0, 3.0, 8.0])))
 
 
+def _grain(rng: np.random.Generator) -> np.ndarray:
+    """Rough down to the pixel."""
+    return _to_grey(_spectral(rng, rng.uniform(0.2, 1.0), rng.choice([1.0, 1.0, 2.5])))
+
+
 def _folded(rng: np.random.Generator) -> np.ndarray:
     """Ridges and marble: a smooth field folded by |.| or a sine."""
     field = _spectral(rng, rng.uniform(1.6, 2.6), rng.choice([1.0, 2.0, 5.0]))
@@ -164,18 +169,20 @@ def texture_bank() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     rng = np.random.Generator(np.random.PCG64(BANK_SEED))
     kinds = (_noise, _folded, _levels, _stripes, _checkers, _cells, _leaves, _marks)
     fields = [make(rng) for make in kinds for _ in range(FIELDS_PER_KIND)]
-    # plain noise again: most real surfaces have no pattern
-    fields += [_noise(rng) for _ in range(FIELDS_PER_KIND)]
+    fields += [_grain(rng) for _ in range(FIELDS_PER_KIND)]
     half = (FIELD_SIZE // 2, FIELD_SIZE // 2)
     return tuple((field, cv2.resize(field, half, interpolation=cv2.INTER_AREA)) for field in fields)
 
 
 def sample_field(
-    rng: np.random.Generator, height: int, width: int, scale: tuple[float, float] = (0.5, 2.5)
+    rng: np.random.Generator, height: int, width: int, scale: tuple[float, float] = (0.5, 2.5), rough: bool = False
 ) -> np.ndarray:
-    """A random field of the bank, turned, magnified by a log-uniform factor of `scale`: uint8 [height, width]."""
+    """A random field of the bank, turned, magnified by a log-uniform factor of `scale`: uint8 [height, width].
+
+    rough: only of those that are rough down to the pixel.
+    """
     bank = texture_bank()
-    levels = bank[rng.integers(len(bank))]
+    levels = bank[rng.integers(len(bank) - FIELDS_PER_KIND if rough else 0, len(bank))]
     zoom = float(np.exp(rng.uniform(np.log(scale[0]), np.log(scale[1]))))
     stretch, angle = float(np.exp(rng.normal(0, 0.2))), float(rng.uniform(0, 2 * np.pi))
     offset = rng.uniform(0, FIELD_SIZE, 2)
@@ -224,10 +231,10 @@ def paint(rng: np.random.Generator, height: int, width: int, base: Colour) -> np
         else:
             where = sample_field(rng, height, width, (0.8, 3.0)) > rng.integers(90, 170)
             np.copyto(surface, second, where=where[..., None])
-    if rng.random() < 0.65:
+    if rng.random() < 0.8:
         # photographs are rough down to the pixel: fine detail in brightness over everything else
-        grain = cv2.cvtColor(sample_field(rng, height, width, (0.4, 0.8)), cv2.COLOR_GRAY2RGB)
-        strength = float(np.exp(rng.uniform(np.log(0.05), np.log(0.7))))
+        grain = cv2.cvtColor(sample_field(rng, height, width, (0.8, 1.6), rough=True), cv2.COLOR_GRAY2RGB)
+        strength = float(np.exp(rng.uniform(np.log(0.08), np.log(0.8))))
         surface = cv2.addWeighted(surface, 1.0, grain, strength, -128 * strength)
     if rng.random() < 0.5:
         low = rng.uniform(0.65, 1.2, (3, 3)).astype(np.float32)
