@@ -1,0 +1,215 @@
+"""Reading and writing weights; building a model from a preset and its weights.
+
+Our format is a safetensors file whose metadata hold `format`, `preset` and `config`. Official DeAOT and VMOS files
+(.pth, `state_dict` inside) are recognised by their keys. Nothing a file contains is ever executed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from ..config import DEFAULT_PRESET, ModelConfig, Preset, Stage, config_as_dict, find_preset, override
+from ..models import MSDeAOT
+from ..types import CheckpointError, InputError
+from .convert import check_shapes, convert, official_layout
+from .zoo import where_to_find
+
+FORMAT = "msdeaot-tracker-1"
+_TRAINING_ONLY = frozenset({"dropout", "drop_path"})  # settings that do not change what weights mean
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The content of a weights file; `preset` and `config` are known for our own format only."""
+
+    path: Path
+    state: dict[str, Tensor]
+    preset: str | None = None
+    config: ModelConfig | None = None
+
+
+def load_model(
+    preset: str | None = None,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "auto",
+    overrides: Sequence[str] = (),
+) -> MSDeAOT:
+    """A model in evaluation mode on `device`, with its weights; `model.preset` says what it is.
+
+    preset:    a name in PRESETS; None: the one that `weights` was saved from, or the default without `weights`.
+    weights:   our format or an official file; None: the weights that ship with the preset.
+    device:    "auto" (cuda, else mps, else cpu), "cpu", "mps", "cuda", "cuda:1".
+    overrides: settings as for `config.override`, "memory.long_term_max=4".
+
+    InputError: unknown preset, device or setting. CheckpointError: no weights, or a file that does not fit.
+    """
+    target = pick_device(device)
+    if weights is None:
+        preset = preset or DEFAULT_PRESET
+        weights = shipped_weights(find_preset(preset))
+    file = read_weights(weights)
+    if preset is None:
+        if file.preset is None:
+            raise CheckpointError(f"{file.path} does not say which preset it is for; name the preset as well")
+        preset = file.preset
+    model = MSDeAOT(override(find_preset(preset), *overrides))
+    _fill(model, file)
+    return model.eval().to(target)
+
+
+def load_state(model: MSDeAOT, path: str | os.PathLike[str]) -> None:
+    """Fill `model` from a file of our format or an official one; CheckpointError unless it fits exactly."""
+    _fill(model, read_weights(path))
+
+
+def save_checkpoint(path: str | os.PathLike[str], model: MSDeAOT, *, half: bool = False) -> None:
+    """Write the model's weights in our format; `path` has its old or its new content at any time, never a part.
+
+    half: store matrices and filters in half precision (vectors, which hardly take room, stay as they are).
+    """
+    path = Path(path)
+    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+    if half:
+        tensors = {k: t.half() if t.is_floating_point() and t.ndim > 1 else t for k, t in tensors.items()}
+    metadata = {"format": FORMAT, "preset": model.preset.name, "config": json.dumps(config_as_dict(model.preset))}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(serialize(tensors, metadata))
+        os.replace(partial, path)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
+    """Tensors by name, not yet compared with a model. CheckpointError: missing, damaged, hostile, or another kind."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as error:
+        raise CheckpointError(f"cannot read weights {path}: {error.strerror}") from error
+    if head[8:9] == b"{":  # the length of a JSON header, then the header
+        return _read_own(path)
+    if head[:2] == b"PK" or head[:1] == b"\x80":  # zip archive, or a bare pickle before PyTorch 1.6
+        return _read_pickle(path)
+    raise CheckpointError(f"{path} is no weights file: neither safetensors nor a PyTorch checkpoint")
+
+
+def shipped_weights(preset: Preset) -> Path:
+    """The file that comes with the package. CheckpointError says where to find weights when there is none."""
+    if preset.weights is None:
+        raise CheckpointError(f"no weights ship with preset {preset.name!r}: {where_to_find(preset)}")
+    path = Path(str(resources.files("msdeaot_tracker") / "weights" / preset.weights))
+    if not path.is_file():
+        raise CheckpointError(f"the weights of preset {preset.name!r} are missing from this installation: {path}")
+    return path
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Hexadecimal digest, as result files name weights."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def pick_device(name: str | torch.device = "auto") -> torch.device:
+    """The named device, or the best there is. InputError: unknown, or not on this machine."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in available:
+        raise InputError(f"unknown device {str(name)!r}: use auto, cpu, mps, cuda or cuda:<number>")
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if not available[device.type] or (device.index or 0) >= count:
+        there = ", ".join(kind for kind, is_there in available.items() if is_there)
+        raise InputError(f"device {str(name)!r} is not available here (there is: {there})")
+    return device
+
+
+def _read_own(path: Path) -> WeightsFile:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is of format {metadata.get('format')!r}, expected {FORMAT!r}")
+    try:
+        config = _parse_config(json.loads(metadata["config"])["model"])
+        return WeightsFile(path, state, metadata["preset"], config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} has no usable description of its model: {error!r}") from error
+
+
+def _read_pickle(path: Path) -> WeightsFile:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged or hostile bytes make the unpickler raise almost anything
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{path} is damaged, or holds more than weights: {reason}") from error
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise CheckpointError(f"{path} holds no 'state_dict' of tensors")
+    return WeightsFile(path, {str(key).removeprefix("module."): tensor for key, tensor in state.items()})
+
+
+def _parse_config(raw: dict[str, Any]) -> ModelConfig:
+    """Settings the file does not know had their defaults when it was written."""
+    stages = tuple(Stage(**stage) for stage in raw["stages"])
+    return ModelConfig(**{**raw, "stages": stages})
+
+
+def _fill(model: MSDeAOT, file: WeightsFile) -> None:
+    preset = model.preset
+    try:
+        if file.config is not None:
+            difference = _first_difference(file.config, preset.model, "model")
+            if difference:
+                raise CheckpointError(f"made for another model than preset {preset.name!r}: {difference}")
+            state = file.state
+            check_shapes({key: tuple(t.shape) for key, t in model.state_dict().items()}, state)
+        elif official_layout(file.state):
+            state = convert(file.state, model)
+        else:
+            raise CheckpointError("neither of this project's format nor an official DeAOT or VMOS checkpoint")
+    except CheckpointError as error:
+        raise CheckpointError(f"{file.path}: {error}") from error
+    own = model.state_dict()
+    model.load_state_dict({key: tensor.to(own[key].dtype) for key, tensor in state.items()})
+
+
+def _first_difference(file: Any, asked: Any, path: str) -> str | None:
+    """The first setting in which two configurations differ, in words."""
+    if dataclasses.is_dataclass(asked):
+        names = [f.name for f in dataclasses.fields(asked) if f.name not in _TRAINING_ONLY]
+        pairs = [(f"{path}.{name}", getattr(file, name), getattr(asked, name)) for name in names]
+    elif isinstance(asked, tuple) and len(file) == len(asked):
+        pairs = [(f"{path}[{i}]", a, b) for i, (a, b) in enumerate(zip(file, asked, strict=True))]
+    elif isinstance(asked, tuple):
+        return f"{path} has {len(file)} entries in the file, {len(asked)} in the preset"
+    else:
+        return None if file == asked else f"{path} is {file!r} in the file, {asked!r} in the preset"
+    return next((found for name, a, b in pairs if (found := _first_difference(a, b, name))), None)
