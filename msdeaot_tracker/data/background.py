@@ -17,16 +17,26 @@ def make_background(rng: np.random.Generator, height: int, width: int, ground: C
     if rng.random() < 0.4:
         for level in np.sort(rng.uniform(0.1, 1.0, int(rng.integers(1, 4)))):
             _lay(rng, canvas, _horizon(rng, height, width, level), colours[rng.integers(3)])
-    count = int(shapes * rng.random() ** 2)
     short = min(height, width)
+    # most things are cut out of a few shared surfaces, recoloured: painting each anew would cost most of a clip's time
+    sheets = [paint(rng, short // 3, short // 3, nearby_colour(rng, colours[index % 3], 35)) for index in range(6)]
     kind = rng.random()
-    for _ in range(count):
+    for _ in range(int(shapes * rng.random() ** 2)):
         size = short * float(np.exp(rng.uniform(np.log(0.02), np.log(0.3))))
         outline = random_outline(rng) if rng.random() < kind else _rectangle(rng)
         centre = rng.uniform(0, 1, 2) * (width, height)
-        base = nearby_colour(rng, colours[rng.integers(3)], 35) if rng.random() < 0.8 else random_colour(rng)
-        _lay(rng, canvas, outline * size + centre, base)
+        if rng.random() < 0.85:
+            surface = _recoloured(rng, sheets[rng.integers(len(sheets))])
+            _lay(rng, canvas, outline * size + centre, surface)
+        else:
+            _lay(rng, canvas, outline * size + centre, random_colour(rng))
     return canvas
+
+
+def _recoloured(rng: np.random.Generator, sheet: np.ndarray) -> np.ndarray:
+    gain, shift = np.exp(rng.normal(0, 0.2)), rng.normal(0, 15) + rng.normal(0, 6, 3)
+    turned = cv2.flip(sheet, int(rng.integers(-1, 2)))
+    return cv2.transform(turned, np.column_stack([gain * np.eye(3), shift]))
 
 
 def _rectangle(rng: np.random.Generator) -> np.ndarray:
@@ -46,16 +56,24 @@ def _horizon(rng: np.random.Generator, height: int, width: int, level: float) ->
     return np.concatenate([top, [[width + 5, height + 5], [-5, height + 5]]])
 
 
-def _lay(rng: np.random.Generator, canvas: np.ndarray, points: np.ndarray, base: Colour) -> None:
-    """Paint a polygon (canvas coordinates) onto the canvas with a fresh surface, in place."""
+def _lay(rng: np.random.Generator, canvas: np.ndarray, points: np.ndarray, look: np.ndarray) -> None:
+    """Paint a polygon (canvas coordinates) onto the canvas, in place.
+
+    look: a base colour [3], or a surface [h, w, 3], which is used if it is large enough, else its mean colour.
+    """
     height, width = canvas.shape[:2]
     left, top = np.clip(np.floor(points.min(axis=0)).astype(int), 0, (width, height))
     right, bottom = np.clip(np.ceil(points.max(axis=0)).astype(int) + 1, 0, (width, height))
-    if right - left < 2 or bottom - top < 2:
+    rows, columns = int(bottom - top), int(right - left)
+    if columns < 2 or rows < 2:
         return
+    if look.ndim == 3 and rows <= look.shape[0] and columns <= look.shape[1]:
+        y, x = rng.integers((look.shape[0] - rows + 1, look.shape[1] - columns + 1))
+        surface = np.ascontiguousarray(look[y : y + rows, x : x + columns])
+    else:
+        surface = paint(rng, rows, columns, look.reshape(-1, 3).mean(axis=0))
     region = canvas[top:bottom, left:right]
-    surface = paint(rng, bottom - top, right - left, base)
-    weight = fill_mask(points - (left, top), bottom - top, right - left).astype(np.float32) * np.float32(1 / 255)
+    weight = fill_mask(points - (left, top), rows, columns).astype(np.float32) * np.float32(1 / 255)
     region[:] = cv2.blendLinear(surface, np.ascontiguousarray(region), weight, 1 - weight)
 
 

@@ -14,6 +14,7 @@ OUTLINE_POINTS = 48
 _TURN = np.linspace(0, 2 * np.pi, OUTLINE_POINTS, endpoint=False)
 _WAVES = np.arange(2, 8)
 _CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)
+_HEAP = np.clip(90 * (1.2 - np.hypot(*np.mgrid[-1:1:48j, -1:1:48j])), 0, 90).astype(np.uint8)  # high in the middle
 
 
 @dataclass(frozen=True)
@@ -85,15 +86,12 @@ def _crescent(rng: np.random.Generator) -> np.ndarray:
 
 def _cloud(rng: np.random.Generator) -> np.ndarray:
     """The largest piece of a thresholded texture: irregular outlines."""
-    field = cv2.GaussianBlur(sample_field(rng, 64, 64, (0.8, 2.5)), (0, 0), 3).astype(np.float32)
-    y, x = np.mgrid[-1:1:64j, -1:1:64j]
-    field += 90 * (1 - 1.3 * (x**2 + y**2)).astype(np.float32)
-    inside = (field > np.quantile(field, 0.6)).astype(np.uint8)
+    field = cv2.blur(sample_field(rng, 48, 48, (0.8, 2.5)), (7, 7))
+    heap = cv2.add(cv2.multiply(field, 0.7), _HEAP)
+    inside = cv2.threshold(heap, float(heap.mean()), 1, cv2.THRESH_BINARY)[1]
     pieces, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     points = max(pieces, key=cv2.contourArea).reshape(-1, 2)
-    if len(points) < 12:
-        return _blob(rng)
-    return _resample(points.astype(np.float64))
+    return _resample(points.astype(np.float64)) if len(points) >= 12 else _blob(rng)
 
 
 _OUTLINES = (_blob, _blob, _superellipse, _superellipse, _polygon, _star, _crescent, _cloud)
