@@ -95,7 +95,7 @@ def _converse(server: trax.Server, tracker: RegionTracker, answer: Answer) -> No
 
     video = _Video(answer)
     while (request := server.wait()).type != TraxStatus.QUIT:
-        image = _read_image(request.image["color"].path())
+        image = read_image(request.image["color"].path())
         if request.type == TraxStatus.INITIALIZE:
             video = _Video(answer)
             result = tracker.initialize(image, video.add(request.objects, image.shape[:2]))
@@ -104,7 +104,8 @@ def _converse(server: trax.Server, tracker: RegionTracker, answer: Answer) -> No
         server.status(video.status(result))
 
 
-def _read_image(path: str) -> np.ndarray:
+def read_image(path: str) -> np.ndarray:
+    """uint8 [H, W, 3] RGB. Raises OSError."""
     image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)  # imread cannot open every path on Windows
     if image is None:
         raise OSError(f"not an image: {path}")

@@ -1,0 +1,123 @@
+"""Runs the real vot-toolkit in a process of its own, and looks behind its exit status.
+
+`vot evaluate` ends with status 0 after a tracker has crashed, and `vot analysis` reuses a stale cache (0.7.4).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from msdeaot_tracker import TrackerError
+
+from .requirements import require_toolkit
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_PERCENT = re.compile(r"\s*(\d+) %\s*")
+_LOG_FILE = re.compile(r"Tracker output written to file: (.*)")
+_QUOTED_LINES = 15
+
+Progress = Callable[[float], None]
+
+
+class ToolkitError(TrackerError):
+    """vot-toolkit, or a tracker in it, did not do what it was asked to; the message quotes its log."""
+
+
+def evaluate(workspace: Path, tracker: str, *, progress: Progress | None = None) -> None:
+    """`vot evaluate`: all experiments of the workspace's stack with one tracker.
+
+    progress: called with the share of the current experiment that is done, in [0, 1]; the next one begins anew.
+    Raises ToolkitError when the tracker crashed, quoting its log, or when results are missing.
+    """
+    output = _vot(["evaluate", tracker], workspace, progress)
+    interrupted = [line for line in output if "Evaluation interrupted" in line]
+    if interrupted:
+        raise ToolkitError("\n".join([f"vot evaluate {tracker}: {interrupted[-1]}", *_tracker_log(output)]))
+    missing = [name for name in expected_results(workspace) if not _has_result(workspace, tracker, name)]
+    if missing:
+        quoted = "\n".join(output[-_QUOTED_LINES:])
+        raise ToolkitError(f"vot evaluate {tracker}: no results for {', '.join(missing)}\n{quoted}")
+
+
+def analyse(workspace: Path, trackers: Sequence[str], *, name: str, progress: Progress | None = None) -> dict[str, Any]:
+    """`vot analysis`: {experiment: {analysis name: [result of each tracker]}}, anew from the results on disk."""
+    report = workspace / "analysis" / f"{name}.json"
+    report.unlink(missing_ok=True)
+    shutil.rmtree(workspace / "cache" / "analysis", ignore_errors=True)
+    output = _vot(["analysis", "--format", "json", "--name", name, *trackers], workspace, progress)
+    if not report.is_file():
+        raise ToolkitError("\n".join(["vot analysis wrote no report", *output[-_QUOTED_LINES:]]))
+    experiments = json.loads(report.read_text(encoding="utf-8"))["results"]
+    return {
+        experiment: {
+            analysis["name"]: result
+            for analysis, result in zip(data["parameters"]["analyses"], data["results"], strict=True)
+        }
+        for experiment, data in experiments.items()
+    }
+
+
+def expected_results(workspace: Path) -> Iterator[str]:
+    """`experiment/sequence/run` of every run that the workspace's stack asks for (single objects)."""
+    import yaml  # comes with the toolkit
+
+    stack = yaml.safe_load((workspace / "stack.yaml").read_text(encoding="utf-8"))
+    sequences = workspace / "sequences"
+    for sequence in (sequences / "list.txt").read_text(encoding="utf-8").split():
+        for name, experiment in stack["experiments"].items():
+            if experiment["type"] == "multistart":
+                values = (sequences / sequence / "anchor.value").read_text(encoding="utf-8").split()
+                runs = [f"{index:08d}" for index, value in enumerate(values) if float(value)]
+            else:
+                runs = [f"{repetition:03d}" for repetition in range(1, experiment.get("repetitions", 1) + 1)]
+            yield from (f"{name}/{sequence}/{sequence}_{run}" for run in runs)
+
+
+def _has_result(workspace: Path, tracker: str, name: str) -> bool:
+    stem = workspace / "results" / tracker / name
+    return any(stem.with_name(stem.name + suffix).is_file() for suffix in (".bin", ".txt"))
+
+
+def _vot(arguments: Sequence[str], workspace: Path, progress: Progress | None) -> list[str]:
+    """Run a command in the workspace and return the lines it wrote, without colours and percentages."""
+    require_toolkit()
+    lines = []
+    with subprocess.Popen(
+        [sys.executable, "-m", "vot", *arguments],
+        cwd=workspace,
+        env=os.environ | {"PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        for raw in process.stdout:
+            line = _COLOUR.sub("", raw).rstrip()
+            percent = _PERCENT.fullmatch(line)
+            if not percent:
+                lines.append(line)
+            elif progress:
+                progress(int(percent[1]) / 100)
+    if process.returncode:
+        raise ToolkitError("\n".join([f"vot {arguments[0]} failed ({process.returncode})", *lines[-_QUOTED_LINES:]]))
+    return lines
+
+
+def _tracker_log(output: Sequence[str]) -> list[str]:
+    """The end of what the crashed tracker wrote, without the conversation with the toolkit."""
+    paths = [match[1] for line in output if (match := _LOG_FILE.search(line))]
+    if not paths:
+        return list(output[-_QUOTED_LINES:])
+    text = Path(paths[-1]).read_text(encoding="utf-8", errors="replace")
+    lines = [line for line in text.splitlines() if not line.startswith("@@TRAX:")]
+    return [f"the tracker's log, {paths[-1]}:", *lines[-_QUOTED_LINES:]]

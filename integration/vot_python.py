@@ -1,0 +1,58 @@
+"""vot-toolkit 0.9, protocol `python`: boxes only, in a process the toolkit itself starts.
+
+    protocol = python
+    command = msdeaot_integration.vot_python:BoxTracker
+    convert = rectangle       ; masks of the ground truth arrive as rectangles
+    multiobject =             ; empty: one object at a time
+
+Settings are given as `arg_device = cpu`, `arg_preset = msdeaot-r50` and so on: the arguments of `BoxTracker`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from msdeaot_tracker import FrameResult, TrackerError
+
+from .trax_server import BoxTuple, one_line, read_image
+from .vot import load_tracker
+
+Status = tuple[BoxTuple, dict[str, float]]
+
+
+class BoxTracker:
+    """One object. Where it is absent the answer is its last box, with confidence 0."""
+
+    multiobject = False
+
+    def __init__(
+        self, preset: str | None = None, weights: str | None = None, device: str = "auto", initializer: str = "grabcut"
+    ) -> None:
+        with _errors_the_toolkit_reports():
+            self._tracker = load_tracker(preset, weights, device, initializer)
+        self._last_box: BoxTuple = (0.0, 0.0, 0.0, 0.0)
+
+    def init(self, frame: str, new: tuple[BoxTuple, Mapping[str, str]], properties: Mapping[str, str]) -> Status:
+        """Start on the image file `frame` with the box `new[0]`, (x, y, w, h) in pixels."""
+        self._last_box, _ = new
+        with _errors_the_toolkit_reports():
+            return self._status(self._tracker.initialize(read_image(frame), {1: self._last_box}))
+
+    def update(self, frame: str, new: list, properties: Mapping[str, str]) -> Status:
+        with _errors_the_toolkit_reports():
+            return self._status(self._tracker.track(read_image(frame)))
+
+    def _status(self, result: FrameResult) -> Status:
+        if result.boxes[1] is not None:
+            self._last_box = tuple(result.boxes[1])
+        return self._last_box, {"confidence": result.scores[1]}
+
+
+@contextmanager
+def _errors_the_toolkit_reports() -> Iterator[None]:
+    """The toolkit's worker passes RuntimeError on; most other errors it leaves to a time-out."""
+    try:
+        yield
+    except (TrackerError, OSError) as error:
+        raise RuntimeError(one_line(error)) from error

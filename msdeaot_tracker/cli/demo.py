@@ -1,0 +1,180 @@
+"""`msdeaot demo`: the plugin under the real vot-toolkit, on videos whose truth is known."""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ..checkpoints import pick_device
+from ..data import Clip, ClipConfig, generate_clip
+from ..types import Box, FrameResult, InputError
+from ..video import OverlayWriter
+
+FPS = 20
+ANCHORS = 3  # of the multi-start experiment, per sequence
+CLIPS = ClipConfig(height=240, width=320, frames=40, max_objects=1)
+BASELINE = "StaticBox"
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "demo",
+        help="evaluate the tracker with vot-toolkit on procedural videos",
+        description="Makes videos with known truth, lets the real vot-toolkit run this tracker and a static-box "
+        "baseline on them, and writes a table, a success plot and a video of the result. Minutes on a CPU.",
+    )
+    parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="folder to write to (demo)")
+    parser.add_argument("--sequences", type=int, default=3, metavar="N", help="videos to make (3)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from msdeaot_integration.requirements import require_toolkit
+    from msdeaot_integration.toolkit import analyse, evaluate
+
+    device = pick_device(args.device)
+    print(f"device: {device}")
+    require_toolkit()
+    if args.sequences < 1:
+        raise InputError(f"--sequences {args.sequences}: at least one is needed")
+    workspace = _clean_workspace(args.out)
+    plugin, *_ = _write_registry(workspace / "trackers.ini", str(device))
+    trackers = (plugin, BASELINE)
+
+    bar_format = "{desc:28}|{bar:30}| {percentage:3.0f}% [{elapsed}]"
+    with tqdm(total=args.sequences + 2 * len(trackers) + 2, bar_format=bar_format) as bar:
+        bar.set_description_str("making videos")
+        clips = _make_sequences(workspace, args.sequences, bar)
+        for tracker in trackers:
+            bar.set_description_str(f"vot evaluate {tracker}")
+            evaluate(workspace, tracker, progress=_Steps(bar, 2))
+        bar.set_description_str("vot analysis")
+        analysis = analyse(workspace, trackers, name="demo", progress=_Steps(bar, 1))
+        bar.set_description_str("drawing")
+        name, clip = next(iter(clips.items()))
+        video = _write_overlay(args.out / "overlay.mp4", workspace, plugin, name, clip)
+        plot = _write_plot(args.out / "success.png", trackers, analysis["ope"])
+        bar.update(1)
+
+    print(_table(trackers, analysis))
+    print(f"video:     {video}\nplot:      {plot}\nworkspace: {workspace}")
+    return 0
+
+
+class _Steps:
+    """Moves the bar by `steps` while the toolkit counts from 0 to 100 % that many times."""
+
+    def __init__(self, bar: tqdm, steps: int) -> None:
+        self._bar, self._start, self._steps = bar, bar.n, steps
+        self._finished, self._share = 0, 0.0
+
+    def __call__(self, share: float) -> None:
+        if share < self._share:
+            self._finished += 1
+        self._share = share
+        self._bar.n = self._start + min(self._finished + share, self._steps)
+        self._bar.refresh()
+
+
+def _clean_workspace(out: Path) -> Path:
+    """An empty folder `out/workspace`; only what an earlier demo wrote there is removed."""
+    workspace = (out / "workspace").resolve()
+    if not str(workspace).isascii():
+        raise InputError(f"--out: vot-trax cannot open files below a folder with other than ASCII letters: {workspace}")
+    if (workspace / "config.yaml").is_file():
+        shutil.rmtree(workspace)
+    try:
+        workspace.mkdir(parents=True)
+    except FileExistsError:
+        raise InputError(f"--out: {workspace} exists and is not a workspace of an earlier demo") from None
+    return workspace
+
+
+def _write_registry(path: Path, device: str) -> list[str]:
+    """The shipped registry with this interpreter and device in it; returns the names of its trackers."""
+    from msdeaot_integration import registry_path
+
+    registry = configparser.ConfigParser(interpolation=None)
+    registry.read(registry_path(), encoding="utf-8")
+    plugin = registry[registry.sections()[0]]
+    plugin["command"] = f"from {plugin['command']} import run; run(device={device!r})"
+    quote = subprocess.list2cmdline if sys.platform == "win32" else shlex.join
+    for section in registry.values():
+        # The toolkit pastes the interpreter into a command line, where a space would end it.
+        section["python"] = quote([sys.executable]).replace("%", "%%")
+    with path.open("w", encoding="utf-8") as file:
+        registry.write(file)
+    return registry.sections()
+
+
+def _make_sequences(workspace: Path, count: int, bar: tqdm) -> dict[str, Clip]:
+    from msdeaot_integration import stack_path
+    from msdeaot_integration.workspace import spread_anchors, write_sequence, write_workspace
+
+    clips = {}
+    for seed in range(count):
+        name, clip = f"procedural{seed:02d}", generate_clip(seed, CLIPS)
+        masks = clip.labels == 1
+        truth = [mask if mask.any() else None for mask in masks]
+        anchors = spread_anchors(clip.visibility[:, 0] > 0.5, ANCHORS)
+        write_sequence(workspace / "sequences" / name, clip.frames, truth, anchors=anchors, fps=FPS)
+        clips[name] = clip
+        bar.update(1)
+    write_workspace(workspace, list(clips), stack=stack_path("ope_multistart"), registries=[workspace / "trackers.ini"])
+    return clips
+
+
+def _write_overlay(path: Path, workspace: Path, tracker: str, name: str, clip: Clip) -> Path:
+    """The toolkit's own record of the one-pass run, drawn on the frames."""
+    from vot.region.io import read_trajectory
+
+    run = workspace / "results" / tracker / "ope" / name / f"{name}_001.bin"
+    truth = workspace / "sequences" / name / "groundtruth.txt"
+    regions = read_trajectory(str(truth))[:1] + read_trajectory(str(run))[1:]  # the first frame is given, not answered
+    height, width = clip.labels.shape[1:]
+    with OverlayWriter(path, FPS) as writer:
+        for index, (frame, region) in enumerate(zip(clip.frames, regions, strict=True)):
+            labels = region.rasterize((0, 0, width - 1, height - 1)).astype(np.int32)
+            x, y, x_end, y_end = region.bounds()
+            box = Box(x, y, x_end + 1 - x, y_end + 1 - y) if labels.any() else None
+            writer.write(frame, FrameResult(index, labels, {1: box}, {1: 1.0 if box else 0.0}))
+    return path
+
+
+def _write_plot(path: Path, trackers: Sequence[str], ope: Mapping[str, Any]) -> Path:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.add_subplot(xlabel="overlap threshold", ylabel="success rate", title="One-pass evaluation")
+    for tracker, (curve,), (success,) in zip(trackers, ope["success"], ope["accuracy"], strict=True):
+        axes.plot(*np.transpose(curve), label=f"{tracker} [{success:.3f}]")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    FigureCanvasAgg(figure).print_png(path)
+    return path
+
+
+def _table(trackers: Sequence[str], analysis: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = [
+        f"{'':16}{'OPE':>10}{'multi-start':>33}",
+        f"{'tracker':16}{'success':>10}{'accuracy':>11}{'robustness':>13}{'EAO':>9}",
+    ]
+    for index, tracker in enumerate(trackers):
+        success, *_ = analysis["ope"]["accuracy"][index]
+        accuracy, robustness, *_ = analysis["multistart"]["ar"][index]
+        eao, *_ = analysis["multistart"]["eao"][index]
+        lines.append(f"{tracker:16}{success:10.3f}{accuracy:11.3f}{robustness:13.3f}{eao:9.3f}")
+    return "\n".join(lines)
