@@ -19,9 +19,10 @@ def make_background(rng: np.random.Generator, height: int, width: int, ground: C
             _lay(rng, canvas, _horizon(rng, height, width, level), colours[rng.integers(3)])
     short = min(height, width)
     # most things are cut out of a few shared surfaces, recoloured: painting each anew would cost most of a clip's time
-    sheets = [paint(rng, short // 3, short // 3, nearby_colour(rng, colours[index % 3], 35)) for index in range(6)]
-    kind = rng.random()
-    for _ in range(int(shapes * rng.random() ** 2)):
+    count, kind = int(shapes * rng.random() ** 2), rng.random()
+    looks = [nearby_colour(rng, colours[index % 3], 35) for index in range(min(6, 1 + count // 3))]
+    sheets = [paint(rng, short // 3, short // 3, base) for base in looks]
+    for _ in range(count):
         size = short * float(np.exp(rng.uniform(np.log(0.02), np.log(0.3))))
         outline = random_outline(rng) if rng.random() < kind else _rectangle(rng)
         centre = rng.uniform(0, 1, 2) * (width, height)

@@ -116,7 +116,7 @@ def absence(rng: np.random.Generator, frames: int) -> np.ndarray:
     At least one frame is at 1. Needs two frames.
     """
     gone = int(rng.integers(1, max(2, (2 * frames) // 3)))
-    ramp = int(rng.integers(1, max(2, min(gone, 12) + 1)))
+    ramp = int(rng.integers(min(gone, 4), min(gone, 14) + 1))
     stay = int(rng.integers(1, max(2, frames // 3)))
     time = np.arange(frames)
     curve = np.clip((time - gone + ramp) / ramp, 0, 1)

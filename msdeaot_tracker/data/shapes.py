@@ -161,7 +161,7 @@ def make_parts(rng: np.random.Generator, radius: float, base: Colour, limbs: int
     hole = None
     if rng.random() < 0.08:
         hole = 0.35 * radius * random_outline(rng) + rng.uniform(-0.25, 0.25, 2) * radius
-    skin = _skin(rng, np.maximum(np.abs(body), np.abs(turned)), base, 2.2 if turns else 1.0)
+    skin = _skin(rng, np.maximum(np.abs(body), np.abs(turned)), base, 1.8 if turns else 1.0)
     parts = [Part(body, turned, skin, hole=hole)]
     rate, swing = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.9)
     for _ in range(limbs):
