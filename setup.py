@@ -39,7 +39,15 @@ setup(
     package_data={"msdeaot_tracker": ["weights/*.safetensors", "weights/*.md"], ADAPTERS: ["stacks/*.yaml"]},
     entry_points={"console_scripts": ["msdeaot = msdeaot_tracker.cli.main:main"]},
     cmdclass={"build_py": BuildWithRegistry},
-    install_requires=["torch>=2.1", "timm>=1.0", "numpy>=1.24", "opencv-python>=4.7", "safetensors>=0.4", "tqdm>=4.60"],
+    install_requires=[
+        "torch>=2.1",
+        "timm>=1.0",
+        "numpy>=1.24",
+        "opencv-python>=4.7",
+        "pillow>=9.1",
+        "safetensors>=0.4",
+        "tqdm>=4.60",
+    ],
     extras_require={
         "vot": [
             # The newest release on which multi-start, supervised and real-time experiments run; GPLv3, hence optional.

@@ -86,7 +86,8 @@ def test_without_a_cut_grabcut_warns_and_uses_the_ellipse(colour, caplog):
 
 @pytest.mark.parametrize("name", sorted(INITIALIZERS))
 @pytest.mark.parametrize(
-    "box", [(0, 0, 1, 1), (39, 29, 1, 1), (17, 11, 1, 1), (0, 0, 40, 30), (0, 3, 40, 1), (39, 0, 1, 30), (3.4, 3.4, 0.2, 0.2)]
+    "box",
+    [(0, 0, 1, 1), (39, 29, 1, 1), (17, 11, 1, 1), (0, 0, 40, 30), (0, 3, 40, 1), (39, 0, 1, 30), (3.4, 3.4, 0.2, 0.2)],
 )
 def test_every_box_inside_the_image_gives_a_mask_inside_the_box(name, box):
     image = np.random.default_rng(0).integers(0, 255, (30, 40, 3)).astype(np.uint8)
@@ -111,7 +112,7 @@ def test_ellipse_touches_the_sides_of_its_rectangle():
 
 @pytest.mark.skipif(not DAVIS.is_dir(), reason="the real sequences are not here")
 def test_grabcut_on_real_first_frames():
-    from msdeaot_tracker.video import read_image, read_mask
+    from msdeaot_tracker.images import read_image, read_mask
 
     scores = []
     for folder in sorted((DAVIS / "Annotations").iterdir()):
