@@ -19,7 +19,7 @@ class Stage:
     layers: int  # gated propagation layers; 0: the stage only refines
     width: int  # channels of each branch
     memory_stride: int = 1  # long-term tokens are kept on every n-th row and column of the map
-    identity_stride: int | None = None  # of the identity convolution; None: `stride`. Coarser ones are enlarged (nearest)
+    identity_stride: int | None = None  # of the identity convolution; None: `stride`; if coarser, enlarged by nearest
     residual_blocks: int = 1  # in the transition into this stage
     drop_path: float = 0.1  # training only: probability of skipping self-propagation
 
@@ -84,7 +84,12 @@ PRESETS: dict[str, Preset] = {
             "msdeaot-small",
             ModelConfig(
                 "resnet_small",
-                (Stage(16, 2, 128), Stage(8, 1, 64, memory_stride=2), Stage(4, 0, 32)),
+                (
+                    Stage(16, 2, 96, drop_path=0.0),
+                    Stage(8, 1, 48, memory_stride=2, drop_path=0.0),
+                    Stage(4, 0, 32),
+                ),
+                dropout=0.0,
                 frozen_batch_norm=False,
             ),
             tracker=TrackerConfig(long_edge=480),

@@ -75,7 +75,7 @@ def network_size(height: int, width: int, *, long_edge: int, short_edge: int, al
 
 
 def one_hot(labels: Tensor, objects: int) -> Tensor:
-    """Integer labels [B, H, W] -> float32 [B, objects + 1, H, W]; labels beyond `objects` (255, say) are in no channel."""
+    """Integer labels [B, H, W] -> float32 [B, objects + 1, H, W]; labels above `objects` (255, say): in no channel."""
     channels = torch.arange(objects + 1, device=labels.device)
     return (labels[:, None] == channels[None, :, None, None]).float()
 

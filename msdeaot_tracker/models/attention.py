@@ -22,7 +22,7 @@ def read_all(query: Tensor, tokens: LayerTokens) -> Tensor:
 
 
 def attend(query: Tensor, key: Tensor, values: Iterable[Tensor]) -> Tensor:
-    """softmax(query key^T / sqrt(Ck)) of each value, joined along channels; [B, N, Ck], [B, M, Ck], [B, M, Cv]... """
+    """softmax(query key^T / sqrt(Ck)) of each value, joined along channels; [B, N, Ck], [B, M, Ck], [B, M, Cv]..."""
     scaled = query * query.shape[-1] ** -0.5
     rows = max(1, _limit(_LOGITS, query) // (key.shape[0] * key.shape[1]))
     blocks = []

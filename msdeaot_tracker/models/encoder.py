@@ -19,6 +19,7 @@ from ..config import ModelConfig
 from ..types import Features, InputError
 
 _STRIDES = (4, 8, 16)
+_MOBILENET_TAPS = {1: 4, 2: 8, 4: 16}  # block index -> stride of its output
 
 
 class Encoder(nn.Module):
@@ -48,8 +49,6 @@ class ResNetEncoder(Encoder):
 class MobileNetV2Encoder(Encoder):
     """MobileNetV2 dilated to stride 16, with its 1280-channel head as the deep map (PARITY 23)."""
 
-    _TAPS = {1: 4, 2: 8, 4: 16}  # block index -> stride of its output
-
     def __init__(self):
         super().__init__()
         network = timm.create_model("mobilenetv2_100", output_stride=16)
@@ -64,8 +63,8 @@ class MobileNetV2Encoder(Encoder):
         maps = {}
         for index, block in enumerate(self.blocks):
             x = block(x)
-            if index in self._TAPS:
-                maps[self._TAPS[index]] = x
+            if index in _MOBILENET_TAPS:
+                maps[_MOBILENET_TAPS[index]] = x
         return Features(maps, self.head(x))
 
 
@@ -101,7 +100,13 @@ class _SwinBlock(SwinTransformerBlock):
 
     def __init__(self, width: int, heads: int, window: int, shift: int):
         super().__init__(
-            width, (window, window), heads, window_size=window, shift_size=shift, always_partition=True, dynamic_mask=True
+            width,
+            (window, window),
+            heads,
+            window_size=window,
+            shift_size=shift,
+            always_partition=True,
+            dynamic_mask=True,
         )
 
     def _attn(self, x: Tensor) -> Tensor:
@@ -115,9 +120,7 @@ def _resnet50() -> Encoder:
 
 
 def _resnet_small() -> Encoder:
-    network = ResNet(
-        BasicBlock, (2, 2, 3), num_classes=0, channels=(48, 96, 192), stem_type="deep", stem_width=16
-    )
+    network = ResNet(BasicBlock, (2, 2, 3), num_classes=0, channels=(48, 96, 192), stem_type="deep", stem_width=16)
     return ResNetEncoder(FeatureListNet(network, out_indices=(1, 2, 3)))
 
 

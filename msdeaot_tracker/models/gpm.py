@@ -22,8 +22,10 @@ class GatedProjection(nn.Module):
     def forward(self, read: Tensor, gate: Tensor, size: MapSize) -> Tensor:
         """read, gate [B, N, 4 C] -> [B, N, 2 C], visual | identity."""
         on_map = (read * gate).transpose(1, 2).unflatten(2, size)
-        on_map = self.dropout(self.depthwise(on_map))
-        return self.projection(on_map.flatten(2).transpose(1, 2))
+        # On CPU the gradient of a depth-wise convolution is about four times slower in bfloat16 than in float32.
+        with torch.autocast(on_map.device.type, enabled=on_map.device.type != "cpu"):
+            on_map = self.depthwise(on_map.to(self.depthwise.weight.dtype))
+        return self.projection(self.dropout(on_map).flatten(2).transpose(1, 2))
 
 
 class SelfPropagation(nn.Module):
@@ -53,7 +55,14 @@ class GatedPropagation(nn.Module):
     """
 
     def __init__(
-        self, width: int, *, first: bool, window: int, memory_stride: int = 1, dropout: float = 0.0, drop_path: float = 0.0
+        self,
+        width: int,
+        *,
+        first: bool,
+        window: int,
+        memory_stride: int = 1,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
     ):
         super().__init__()
         self.window, self.memory_stride, self.drop_path = window, memory_stride, drop_path

@@ -98,9 +98,7 @@ class MSDeAOT(nn.Module):
         width = stages[-1].width
         self.norm = nn.GroupNorm(2, 2 * width)
         if config.decoder == "fpn":
-            self.decoder = FPNDecoder(
-                2 * width, channels, width, config.objects, align_corners=config.align_corners
-            )
+            self.decoder = FPNDecoder(2 * width, channels, width, config.objects, align_corners=config.align_corners)
         else:
             self.decoder = Head(2 * width, config.objects)
         self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN)[:, None, None], persistent=False)

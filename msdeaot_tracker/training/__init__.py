@@ -1,0 +1,1 @@
+"""Training over the same Model verbs and the same Memory that track."""

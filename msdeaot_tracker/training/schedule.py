@@ -1,0 +1,63 @@
+"""What changes over a training run, as functions of progress in [0, 1]; and the averaged weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AOT's schedule: linear warm-up, polynomial decay, hard-pixel ramp; and this loop's clip-length curriculum."""
+
+    learning_rate: float = 5e-4
+    final_learning_rate: float = 1e-5
+    warm_up: float = 0.03  # fraction of the run
+    decay_power: float = 0.9
+    hard_fraction: float = 0.15  # of the pixels, reached over the first half
+    auxiliary: float = 0.15  # fraction of the run over which the reference frame's own loss fades out
+    true_masks: float = 0.15  # fraction of the run in which memory is fed the truth instead of predictions
+    lengths: tuple[tuple[float, int], ...] = ((0.0, 3), (0.5, 4), (0.8, 5))  # from this progress on, frames per clip
+
+    def learning_rate_at(self, progress: float) -> float:
+        if progress < self.warm_up:
+            return self.learning_rate * max(progress / self.warm_up, 0.01)
+        left = 1 - (progress - self.warm_up) / (1 - self.warm_up)
+        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * left**self.decay_power
+
+    def hard_fraction_at(self, progress: float) -> float:
+        return max(self.hard_fraction, 1 - (1 - self.hard_fraction) * progress / 0.5)
+
+    def auxiliary_at(self, progress: float) -> float:
+        return max(0.0, 1 - progress / self.auxiliary)
+
+    def length_at(self, progress: float) -> int:
+        return max((start, length) for start, length in self.lengths if start <= progress)[1]
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Two groups: matrices and filters decay; biases, norms and relative position terms do not (AOT)."""
+    decayed, free = [], []
+    for name, parameter in model.named_parameters():
+        kept = parameter.ndim < 2 or "relative_position_bias_table" in name or name == "decoder.output.weight"
+        (free if kept else decayed).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+
+
+class AveragedWeights:
+    """Exponential moving average of a model's state, AOT's rule: decay 1 - 1 / (0.1 steps), faster at the start."""
+
+    def __init__(self, model: nn.Module, steps: int):
+        self._decay = 1 - 1 / max(0.1 * steps, 1)
+        self.state = {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        decay = min(self._decay, (1 + step) / (10 + step))
+        for key, tensor in model.state_dict().items():
+            if tensor.is_floating_point():
+                self.state[key].lerp_(tensor, 1 - decay)
+            else:
+                self.state[key].copy_(tensor)
