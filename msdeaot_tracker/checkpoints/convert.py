@@ -181,7 +181,7 @@ def _official_key(key: str, layout: str, model: MSDeAOT) -> str:
         match = pattern.fullmatch(module)
         if match:
             return f"{match.expand(official)}.{leaf}"
-    raise CheckpointError(f"preset {model.preset.name!r} has {key!r}, which no {layout} file holds")
+    raise CheckpointError(f"an official {layout} file does not fit {model.preset.name!r}: it has nothing for {key!r}")
 
 
 @cache
