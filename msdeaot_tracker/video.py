@@ -82,12 +82,18 @@ def open_source(source: PathLike, start: int = 0) -> FrameSource:
     raise InputError(f"source {source} is neither a file, nor a folder, nor the number of a camera")
 
 
-def _open_folder(folder: Path, start: int) -> FrameSource:
+def list_frames(folder: Path) -> list[Path]:
+    """The images of a folder in natural order of their names; InputError when there are none."""
     # Not `is_file`: a link to a frame that is gone must be noticed, not skipped.
     paths = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir()]
     paths = sorted((p for p in paths if not p.name.startswith(".")), key=_natural_key)
     if not paths:
         raise InputError(f"folder {folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return paths
+
+
+def _open_folder(folder: Path, start: int) -> FrameSource:
+    paths = list_frames(folder)
     if start >= len(paths):
         raise InputError(f"there is no frame {start} in {folder}: it holds {len(paths)}, counted from 0")
     _warn_of_gaps(paths)

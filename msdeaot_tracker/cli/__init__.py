@@ -1,0 +1,1 @@
+"""The command line: `msdeaot <command>`, one module per command."""

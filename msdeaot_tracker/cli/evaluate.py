@@ -1,0 +1,74 @@
+"""`msdeaot evaluate`: scores on sequences whose truth is known."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ..evaluation import SequenceScore, StaticTracker, VideoTracker, find_sequences, run_sequence
+from .options import add_tracker_options, load_tracker
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="score the tracker on sequences with known truth",
+        description="One pass over each sequence of DIR/JPEGImages/<sequence> with DIR/Annotations/<sequence> (indexed "
+        "or grey PNGs), started from the first frame's masks or boxes. success: area under the success curve of the "
+        "boxes (21 overlap thresholds from 0 to 1, the first frame counted as 1, as the TREK-150 toolkit does); J: "
+        "mean overlap of the masks without the first and the last frame, as DAVIS does.",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("--init", choices=["mask", "box"], required=True, help="what the tracker starts from")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores to a file as well")
+    parser.add_argument(
+        "--tracker",
+        choices=["msdeaot", "static"],
+        default="msdeaot",
+        help="static repeats the first frame's answer: a baseline (default: %(default)s)",
+    )
+    add_tracker_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    sequences = find_sequences(args.folder)
+    tracker: VideoTracker = StaticTracker() if args.tracker == "static" else load_tracker(args)[1]
+    scores: list[SequenceScore] = []
+    width = max(len("sequence"), *(len(f"{s.name}/{max(s.object_ids)}") for s in sequences))
+    print(f"{'sequence':{width}} {'success':>8} {'J':>8} {'frames':>8} {'s/frame':>8}")
+    with tqdm(total=sum(map(len, sequences)), unit="frame", disable=None, leave=False) as bar:
+        for sequence in sequences:
+            bar.set_description(sequence.name)
+            scores.append(run_sequence(tracker, sequence, args.init, progress=bar.update))
+            tqdm.write("\n".join(_rows(scores[-1], width)))
+    mean = _mean(scores)
+    print(f"{'mean':{width}} {mean['success']:8.3f} {mean['jaccard']:8.3f}")
+    if args.json:
+        report = {"tracker": args.tracker, "init": args.init, "mean": mean, "sequences": [asdict(s) for s in scores]}
+        args.json.write_text(json.dumps(report, indent=2), encoding="utf-8")
+    return 0
+
+
+def _rows(score: SequenceScore, width: int) -> list[str]:
+    """One line per object."""
+    names = [score.name] if len(score.objects) == 1 else [f"{score.name}/{i}" for i in score.objects]
+    return [
+        f"{name:{width}} {s.success:8.3f} {s.jaccard:8.3f} {score.frames:8d} {score.seconds_per_frame:8.3f}"
+        for name, s in zip(names, score.objects.values(), strict=True)
+    ]
+
+
+def _mean(scores: list[SequenceScore]) -> dict[str, Any]:
+    """Over all objects, as DAVIS-2017 does; over the sequences where each has one."""
+    objects = [score for sequence in scores for score in sequence.objects.values()]
+    return {
+        "success": float(np.mean([s.success for s in objects])),
+        "jaccard": float(np.mean([s.jaccard for s in objects])),
+    }

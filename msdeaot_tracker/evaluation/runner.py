@@ -1,0 +1,90 @@
+"""One pass of a tracker over a sequence, scored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from ..geometry import box_to_mask, mask_to_box
+from ..types import Box, FrameResult
+from .datasets import Sequence
+from .metrics import jaccard, one_pass_ious, success_score
+
+Init = Literal["mask", "box"]
+ABSENT = (np.nan,) * 4
+
+
+class VideoTracker(Protocol):
+    """All that an evaluation sees of a tracker."""
+
+    def initialize(self, image: np.ndarray, targets: Mapping[int, Box | np.ndarray]) -> FrameResult: ...
+
+    def track(self, image: np.ndarray) -> FrameResult: ...
+
+
+class StaticTracker:
+    """Says on every frame what it was told on the first: the baseline that sees nothing."""
+
+    def initialize(self, image: np.ndarray, targets: Mapping[int, Box | np.ndarray]) -> FrameResult:
+        labels = np.zeros(image.shape[:2], np.int32)
+        boxes: dict[int, Box | None] = {}
+        for object_id, target in targets.items():
+            mask = target if isinstance(target, np.ndarray) else box_to_mask(target, *labels.shape)
+            boxes[object_id] = mask_to_box(mask)
+            labels[mask] = object_id
+        self._result = FrameResult(0, labels, boxes, dict.fromkeys(boxes, 1.0))
+        return self._result
+
+    def track(self, image: np.ndarray) -> FrameResult:
+        return self._result
+
+
+@dataclass(frozen=True)
+class ObjectScore:
+    success: float  # area under the success curve of the boxes, metrics.one_pass_ious
+    jaccard: float  # mean J of the masks; as in DAVIS, the first frame (given) and the last are left out
+
+
+@dataclass(frozen=True)
+class SequenceScore:
+    name: str
+    frames: int
+    objects: Mapping[int, ObjectScore]
+    seconds_per_frame: float  # inside the tracker, first frame included
+
+
+def run_sequence(
+    tracker: VideoTracker, sequence: Sequence, init: Init, *, progress: Callable[[], object] = lambda: None
+) -> SequenceScore:
+    """Start the tracker from the first frame's masks, or from their boxes, and follow it to the end.
+
+    `progress` is called after each frame.
+    """
+    given = sequence.masks(0)
+    targets = given if init == "mask" else {object_id: mask_to_box(mask) for object_id, mask in given.items()}
+    predicted: dict[int, list[Box]] = {object_id: [] for object_id in given}
+    truth: dict[int, list[Box]] = {object_id: [] for object_id in given}
+    overlaps: dict[int, list[float]] = {object_id: [] for object_id in given}
+    seconds = 0.0
+    for index in range(len(sequence)):
+        image, masks = sequence.image(index), sequence.masks(index)
+        start = time.perf_counter()
+        result = tracker.track(image) if index else tracker.initialize(image, targets)
+        seconds += time.perf_counter() - start
+        for object_id, mask in masks.items():
+            predicted[object_id].append(result.boxes[object_id] or ABSENT)
+            truth[object_id].append(mask_to_box(mask) or ABSENT)
+            overlaps[object_id].append(jaccard(result.masks[object_id], mask))
+        progress()
+    scores = {
+        object_id: ObjectScore(
+            success_score(one_pass_ious(np.array(predicted[object_id]), np.array(truth[object_id]))),
+            float(np.mean(overlaps[object_id][1:-1] or overlaps[object_id])),
+        )
+        for object_id in given
+    }
+    return SequenceScore(sequence.name, len(sequence), scores, seconds / len(sequence))
