@@ -1,0 +1,75 @@
+"""Who may import whom (the arrows of the design), and habits that must not creep in."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "msdeaot_tracker"
+ADAPTERS = ROOT / "integration"
+
+# Part of the package -> the parts it may import.
+BASE = {"types", "config", "geometry"}
+ALLOWED = {
+    "types": set(),
+    "config": {"types"},
+    "geometry": {"types"},
+    "models": BASE,
+    "memory": {"types", "config"},
+    "checkpoints": BASE | {"models"},
+    "initializers": {"types", "geometry", "checkpoints", "models"},
+    "images": {"types"},
+    "video": {"types", "geometry", "images"},
+    "data": {"types", "geometry", "images", "video"},
+    "tracker": BASE | {"models", "memory", "initializers", "checkpoints"},
+    "training": BASE | {"models", "memory", "initializers", "data", "checkpoints"},
+    "evaluation": {"types", "geometry", "data", "images", "video"},
+}
+ONLY_IN = {"timm": "models/encoder.py", "segment_anything": "initializers/sam.py"}
+
+
+def sources() -> list[Path]:
+    return sorted([*PACKAGE.rglob("*.py"), *ADAPTERS.rglob("*.py")])
+
+
+def imports(path: Path) -> list[str]:
+    """Absolute dotted names of everything a file imports, wherever in the file."""
+    top, name = (PACKAGE, "msdeaot_tracker") if path.is_relative_to(PACKAGE) else (ADAPTERS, "msdeaot_integration")
+    inside = [name, *path.relative_to(top).parent.parts]
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parts = inside[: len(inside) - node.level + 1] if node.level else []
+            module = ".".join([*parts, *([node.module] if node.module else [])])
+            found += [f"{module}.{alias.name}" for alias in node.names]
+    return found
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_follow_the_design(path):
+    inside_package = path.is_relative_to(PACKAGE)
+    relative = path.relative_to(PACKAGE if inside_package else ADAPTERS)
+    part = relative.parts[0].removesuffix(".py")
+    for name in imports(path):
+        first, *rest = name.split(".")
+        if first in ONLY_IN:
+            assert inside_package and relative.as_posix() == ONLY_IN[first], f"{name} belongs to {ONLY_IN[first]}"
+        if first == "msdeaot_integration":
+            assert not inside_package or part == "cli", f"{path} imports {name}"
+        if first == "msdeaot_tracker" and inside_package and part in ALLOWED and rest and rest[0] != part:
+            assert rest[0] in ALLOWED[part], f"{part} imports {rest[0]}"
+        if first == "msdeaot_tracker" and not inside_package:
+            import msdeaot_tracker
+
+            assert rest and rest[0] in msdeaot_tracker.__all__, f"{path} uses {name}, which is not public"
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_habits(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 350, "a file that long holds two things"
+    for habit in ("sys.path.", ".cuda(", "import *"):
+        assert habit not in text, habit

@@ -1,0 +1,40 @@
+import pytest
+
+from msdeaot_tracker import PRESETS, InputError, override
+from msdeaot_tracker.config import find_preset
+
+
+def test_override_changes_one_setting_and_leaves_the_preset_alone():
+    preset = PRESETS["msdeaot-r50"]
+    changed = override(preset, "memory.long_term_max=3", "tracker.long_edge=512", "memory.policy=second_oldest")
+    assert (changed.memory.long_term_max, changed.tracker.long_edge) == (3, 512)
+    assert changed.memory.policy == "second_oldest"
+    assert changed.model == preset.model and PRESETS["msdeaot-r50"].memory.long_term_max != 3
+
+
+def test_override_accepts_none_where_a_setting_may_be_none():
+    assert override(PRESETS["msdeaot-r50"], "memory.long_term_max=None").memory.long_term_max is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("memory.long_term_max", "key=value"),
+        ("memory.longterm=3", "longterm"),
+        ("nothing.there=3", "nothing"),
+        ("memory.long_term_max=many", "many"),
+        ("memory.long_term_gap=2.5", "2.5"),
+        ("memory.policy=newest", "newest"),
+        ("tracker.mixed_precision=1", "1"),
+        ("tracker.long_edge.x=1", "long_edge"),
+        ("name=other", "name"),
+    ],
+)
+def test_override_refuses_and_names_what_is_wrong(setting, named):
+    with pytest.raises(InputError, match=named):
+        override(PRESETS["msdeaot-r50"], setting)
+
+
+def test_an_unknown_preset_is_an_error_that_lists_the_presets():
+    with pytest.raises(InputError, match=r"deaot-xxl.*msdeaot-swinb"):
+        find_preset("deaot-xxl")

@@ -1,0 +1,78 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from msdeaot_tracker import Box, InputError
+from msdeaot_tracker.geometry import box_to_mask, clip_box, mask_to_box, merge_groups, network_size, one_hot
+
+
+def test_box_and_mask_are_inverse_on_whole_pixels():
+    box = Box(3, 5, 7, 2)
+    assert mask_to_box(box_to_mask(box, 20, 30)) == box
+    assert mask_to_box(np.zeros((4, 5), bool)) is None
+
+
+def test_the_box_of_scattered_pixels_spans_them_all():
+    mask = np.zeros((10, 12), bool)
+    mask[2, 9] = mask[7, 3] = True
+    assert mask_to_box(mask) == Box(3, 2, 7, 6)
+
+
+def test_a_box_partly_outside_is_clipped_with_a_warning(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert clip_box((-5, 2, 20, 100), height=50, width=40) == Box(0, 2, 15, 48)
+    assert "(-5, 2, 20, 100)" in caplog.text
+
+
+def test_a_box_inside_is_left_alone(caplog):
+    assert clip_box((0.25, 2.5, 39.75, 3), height=50, width=40) == Box(0.25, 2.5, 39.75, 3)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    "box", [(50, 0, 10, 10), (0, -20, 5, 20), (1, 1, 0, 5), (1, 1, 5, -2), (float("nan"), 0, 1, 1), (1, 2, 3), "abcd", None]
+)
+def test_an_unusable_box_is_an_error(box):
+    with pytest.raises(InputError):
+        clip_box(box, height=50, width=40)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        # Worked by hand from PARITY 19: int() truncation, then round-half-even to 16k+1.
+        ((480, 854), (481, 849)),
+        ((1080, 1920), (577, 1041)),
+        ((161, 161), (161, 161)),
+        ((10, 300), (17, 305)),
+    ],
+)
+def test_network_size_with_aligned_corners(size, expected):
+    assert network_size(*size, long_edge=1040, short_edge=0, align_corners=True) == expected
+
+
+def test_network_size_for_swin_and_for_small_images():
+    assert network_size(480, 854, long_edge=1040, short_edge=0, align_corners=False) == (480, 848)
+    assert network_size(240, 320, long_edge=1040, short_edge=480, align_corners=True) == (481, 641)
+    assert max(network_size(100, 1000, long_edge=1040, short_edge=480, align_corners=True)) <= 1041
+
+
+def test_one_hot_leaves_unknown_labels_out():
+    mask = one_hot(torch.tensor([[[0, 2], [255, 1]]]), objects=2)
+    assert mask.shape == (1, 3, 2, 2)
+    assert mask.sum(dim=1).tolist() == [[[1, 1], [0, 1]]]
+
+
+def test_merging_groups_follows_the_formula():
+    first = torch.tensor([0.5, 0.3, 0.2])[:, None, None]
+    second = torch.tensor([0.1, 0.9])[:, None, None]
+    merged = merge_groups([first, second])
+    assert torch.allclose(merged.sigmoid().flatten(), torch.tensor([0.05, 0.3, 0.2, 0.9]), atol=1e-6)
+
+
+def test_merged_probabilities_are_clamped():
+    certain = torch.tensor([0.0, 1.0])[:, None, None]
+    merged = merge_groups([certain, certain]).flatten()
+    assert torch.allclose(merged.sigmoid(), torch.tensor([1e-5, 1 - 1e-5, 1 - 1e-5]), atol=1e-7)

@@ -1,0 +1,163 @@
+"""Properties of the network; equality with published numbers is in test_parity.py."""
+
+import pytest
+import torch
+
+from msdeaot_tracker import PRESETS, InputError
+from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage
+from msdeaot_tracker.geometry import one_hot
+from msdeaot_tracker.memory import Memory
+from msdeaot_tracker.models import MSDeAOT
+from msdeaot_tracker.models.attention import attend, read_window
+from msdeaot_tracker.models.decoder import FPNDecoder
+from msdeaot_tracker.models.gpm import GatedPropagation
+from msdeaot_tracker.types import LayerTokens, MemoryView
+
+MULTI_SCALE = ["msdeaot-small", "msdeaot-r50", "msdeaot-swinb"]
+
+
+def build(name: str) -> MSDeAOT:
+    torch.manual_seed(0)
+    return MSDeAOT(PRESETS[name]).eval()
+
+
+def start(model: MSDeAOT, size=(97, 129)):
+    """Features of a frame and the memory made from it with a mask of two objects."""
+    if not model.preset.model.align_corners:
+        size = (size[0] - 1, size[1] - 1)
+    torch.manual_seed(1)
+    image = torch.rand(1, 3, *size)
+    labels = torch.zeros(1, *size, dtype=torch.int64)
+    labels[:, 20:60, 30:80], labels[:, 50:90, 70:120] = 1, 2
+    with torch.inference_mode():
+        features = model.encode(image)
+        identity = model.identify(one_hot(labels, model.preset.model.objects))
+        memory = Memory(MemoryConfig(), model.memory_strides)
+        memory.write(0, model.memorize(model.propagate(features, identity), identity), reference=True)
+    return features, memory.view()
+
+
+@torch.inference_mode()
+def logits(model: MSDeAOT, features, view: MemoryView) -> torch.Tensor:
+    return model.decode(model.propagate(features, view), features)
+
+
+def scrambled(tokens: LayerTokens) -> LayerTokens:
+    """The same values under the wrong keys (moving both together changes nothing: long-term memory has no order)."""
+    return LayerTokens(tokens.key, tokens.value.roll(3, dims=1), tokens.id_value.roll(3, dims=1), tokens.size)
+
+
+@pytest.mark.parametrize("name", MULTI_SCALE)
+class TestMultiScalePresets:
+    def test_two_layers_at_16_one_at_8_and_no_fpn(self, name):
+        model = build(name)
+        modules = list(model.modules())
+        assert sum(isinstance(m, GatedPropagation) for m in modules) == 3
+        assert not any(isinstance(m, FPNDecoder) for m in modules)
+        _, view = start(model)
+        sizes = [tokens.size for tokens in view.short_term]
+        coarse, fine = ((7, 9), (13, 17)) if model.preset.model.align_corners else ((6, 8), (12, 16))
+        assert sizes == [coarse, coarse, fine]
+
+    @pytest.mark.parametrize("scales", ["16x", "8x"])
+    @pytest.mark.parametrize("kind", ["long_term", "short_term"])
+    def test_every_memory_of_every_scale_matters(self, name, scales, kind):
+        model = build(name)
+        features, view = start(model)
+        layers = range(2) if scales == "16x" else [2]
+        memory = [scrambled(t) if i in layers else t for i, t in enumerate(getattr(view, kind))]
+        changed = MemoryView(**{"long_term": view.long_term, "short_term": view.short_term, kind: tuple(memory)})
+        difference = (logits(model, features, changed) - logits(model, features, view)).abs().max()
+        assert difference > 1e-4
+
+
+def test_the_shipped_size_of_the_small_model():
+    parameters = sum(p.numel() for p in build("msdeaot-small").parameters())
+    assert 2 * parameters < 15e6  # bytes in half precision
+
+
+@pytest.mark.parametrize("name", ["deaot-t", "deaot-s", "deaot-b", "deaot-l"])
+def test_layers_of_the_deaot_family(name):
+    expected = {"deaot-t": 1, "deaot-s": 2, "deaot-b": 3, "deaot-l": 3}[name]
+    assert len(build(name).layers) == expected
+
+
+def test_any_number_of_stages_and_any_strides():
+    stages = (Stage(16, 1, 32), Stage(16, 0, 24), Stage(8, 2, 16), Stage(4, 1, 16, memory_stride=4), Stage(4, 0, 8))
+    torch.manual_seed(0)
+    model = MSDeAOT(Preset("many", ModelConfig("resnet_small", stages, window=2))).eval()
+    features, view = start(model)
+    assert logits(model, features, view).shape == (1, 11, 25, 33)
+    assert [t.key.shape[1] for t in view.long_term] == [63, 221, 221, 7 * 9]
+
+
+@pytest.mark.parametrize(
+    "stages", [(), (Stage(16, 0, 32),), (Stage(8, 1, 32), Stage(16, 1, 32))], ids=["none", "no layers first", "finer first"]
+)
+def test_stages_that_make_no_sense_are_errors(stages):
+    with pytest.raises(InputError):
+        MSDeAOT(Preset("bad", ModelConfig("resnet_small", stages)))
+
+
+def test_an_unknown_encoder_is_an_error_that_lists_the_encoders():
+    with pytest.raises(InputError, match=r"vgg.*resnet50"):
+        MSDeAOT(Preset("bad", ModelConfig("vgg", (Stage(16, 1, 32),))))
+
+
+def test_clips_of_a_batch_do_not_see_each_other():
+    model = build("msdeaot-small")
+    torch.manual_seed(2)
+    images = torch.rand(2, 3, 65, 81)
+    labels = torch.zeros(2, 65, 81, dtype=torch.int64)
+    labels[0, 5:30, 5:30], labels[1, 30:60, 40:70] = 1, 3
+
+    @torch.inference_mode()
+    def run(images, labels):
+        features, identity = model.encode(images), model.identify(one_hot(labels, 10))
+        return model.decode(model.propagate(features, identity), features)
+
+    both = run(images, labels)
+    assert torch.allclose(both[1:], run(images[1:], labels[1:]), atol=1e-4)
+
+
+class TestAttention:
+    """Against the formula written out cell by cell."""
+
+    def test_window(self):
+        torch.manual_seed(0)
+        rows, columns, radius = 7, 23, 3
+        n = rows * columns
+        query, key = torch.randn(2, n, 8), torch.randn(2, n, 8)
+        value, id_value = torch.randn(2, n, 5), torch.randn(2, n, 5)
+        relative = torch.randn(2, n, (2 * radius + 1) ** 2)
+        found = read_window(query, relative, LayerTokens(key, value, id_value, (rows, columns)), radius)
+        for at in range(n):
+            y, x = divmod(at, columns)
+            weights, cells = [], []
+            for dy in range(-radius, radius + 1):
+                for dx in range(-radius, radius + 1):
+                    if 0 <= y + dy < rows and 0 <= x + dx < columns:
+                        cell = (y + dy) * columns + x + dx
+                        offset = (dy + radius) * (2 * radius + 1) + dx + radius
+                        weights.append((query[:, at] * key[:, cell]).sum(-1) / 8**0.5 + relative[:, at, offset])
+                        cells.append(cell)
+            weights = torch.stack(weights, dim=1).softmax(dim=1)[..., None]
+            expected = torch.cat([(weights * v[:, cells]).sum(1) for v in (value, id_value)], dim=-1)
+            assert torch.allclose(found[:, at], expected, atol=1e-5)
+
+    @pytest.mark.parametrize("band", [1, 46, 10_000])
+    def test_the_window_does_not_depend_on_how_it_is_cut(self, band, monkeypatch):
+        torch.manual_seed(0)
+        query, relative = torch.randn(1, 161, 8), torch.randn(1, 161, 49)
+        tokens = LayerTokens(torch.randn(1, 161, 8), torch.randn(1, 161, 4), torch.randn(1, 161, 4), (7, 23))
+        expected = read_window(query, relative, tokens, 3)
+        monkeypatch.setattr("msdeaot_tracker.models.attention._BAND", {"default": band})
+        assert torch.allclose(read_window(query, relative, tokens, 3), expected, atol=1e-6)
+
+    @pytest.mark.parametrize("limit", [1, 200, 10_000])
+    def test_global_attention_does_not_depend_on_how_it_is_cut(self, limit, monkeypatch):
+        torch.manual_seed(0)
+        query, key, value = torch.randn(2, 17, 8), torch.randn(2, 31, 8), torch.randn(2, 31, 4)
+        expected = (query @ key.transpose(1, 2) / 8**0.5).softmax(-1) @ value
+        monkeypatch.setattr("msdeaot_tracker.models.attention._LOGITS", {"default": limit})
+        assert torch.allclose(attend(query, key, [value]), expected, atol=1e-6)

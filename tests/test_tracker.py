@@ -1,0 +1,294 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from msdeaot_tracker import PRESETS, Box, InputError, Tracker, TrackerError, override
+from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig
+from msdeaot_tracker.geometry import mask_to_box
+from msdeaot_tracker.models import MSDeAOT
+
+SIZE = (64, 80)
+
+
+@pytest.fixture(scope="module")
+def model() -> MSDeAOT:
+    """Random weights, a minute network: what a tracker does with objects, memory and sizes does not need more."""
+    torch.manual_seed(0)
+    stages = (Stage(16, 1, 16), Stage(8, 1, 16, memory_stride=2))
+    config = ModelConfig("resnet_small", stages, window=2)
+    return MSDeAOT(Preset("tiny", config, MemoryConfig(), TrackerConfig(long_edge=96))).eval()
+
+
+@pytest.fixture(scope="module")
+def video() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    still = rng.integers(0, 256, (SIZE[0], SIZE[1] + 40, 3), dtype=np.uint8)
+    return [np.ascontiguousarray(still[:, t : t + SIZE[1]]) for t in range(40)]
+
+
+def mask_at(x: int, y: int, w: int = 16, h: int = 12) -> np.ndarray:
+    mask = np.zeros(SIZE, bool)
+    mask[y : y + h, x : x + w] = True
+    return mask
+
+
+def assert_consistent(result, object_ids):
+    assert result.labels.shape == SIZE and result.labels.dtype == np.int32
+    assert set(result.boxes) == set(result.scores) == set(result.masks) == set(object_ids)
+    assert set(np.unique(result.labels)) <= {0, *object_ids}
+    for object_id, mask in result.masks.items():
+        assert mask.dtype == bool and np.array_equal(mask, result.labels == object_id)
+        assert result.boxes[object_id] == mask_to_box(mask)
+        assert (result.scores[object_id] == 0.0) == (not mask.any())
+        assert 0 <= result.scores[object_id] <= 1
+
+
+def test_the_first_result_is_what_was_given(model, video):
+    result = Tracker(model).initialize(video[0], {3: mask_at(10, 20), 8: mask_at(40, 30)})
+    assert_consistent(result, {3, 8})
+    assert np.array_equal(result.masks[3], mask_at(10, 20))
+    assert result.boxes[8] == Box(40, 30, 16, 12)
+    assert result.scores == {3: 1.0, 8: 1.0}
+
+
+def test_ids_stay_over_the_video(model, video):
+    tracker = Tracker(model)
+    tracker.initialize(video[0], {300: mask_at(10, 20), 7: mask_at(40, 30)})
+    for index, image in enumerate(video[1:8], start=1):
+        result = tracker.track(image)
+        assert result.frame_index == index
+        assert_consistent(result, {7, 300})
+
+
+def test_a_box_becomes_a_mask_through_the_initializer(model, video):
+    seen = []
+
+    def initializer(image, box):
+        seen.append(box)
+        return mask_at(5, 6)
+
+    result = Tracker(model, initializer=initializer).initialize(video[0], {1: (4, 5, 30, 20)})
+    assert seen == [Box(4, 5, 30, 20)]
+    assert np.array_equal(result.masks[1], mask_at(5, 6))
+
+
+def test_of_overlapping_targets_the_smaller_one_stays_on_top(model, video):
+    result = Tracker(model).initialize(video[0], {1: mask_at(20, 20, 4, 4), 2: mask_at(10, 10, 40, 40)})
+    assert result.masks[1].sum() == 16 and result.masks[2].sum() == 1600 - 16
+
+
+def test_objects_come_and_go(model, video):
+    tracker = Tracker(model)
+    tracker.initialize(video[0], {1: mask_at(10, 20)})
+    tracker.track(video[1])
+    result = tracker.track(video[2], {5: mask_at(50, 40)})
+    assert_consistent(result, {1, 5})
+    assert np.array_equal(result.masks[5], mask_at(50, 40))
+    tracker.remove([1])
+    assert tracker.object_ids == (5,)
+    assert_consistent(tracker.track(video[3]), {5})
+    tracker.remove([5])
+    assert_consistent(tracker.track(video[4]), set())
+    assert_consistent(tracker.track(video[5], {1: mask_at(0, 0)}), {1})
+
+
+def test_reinitializing_replaces_the_mask_and_adds_a_reference(model, video):
+    tracker = Tracker(model)
+    tracker.initialize(video[0], {1: mask_at(10, 20)})
+    tracker.track(video[1])
+    before = tracker.memory_tokens
+    result = tracker.track(video[2], {1: mask_at(50, 40)})
+    assert np.array_equal(result.masks[1], mask_at(50, 40))
+    assert tracker.memory_tokens == 2 * before
+
+
+def test_more_objects_than_identities_encode_each_frame_once(model, video):
+    tracker = Tracker(model)
+    calls = []
+    handle = model.encoder.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        targets = {i: mask_at(4 * i, 3 * i, 4, 3) for i in range(1, 16)}
+        assert_consistent(tracker.initialize(video[0], targets), set(targets))
+        assert_consistent(tracker.track(video[1]), set(targets))
+        added = tracker.track(video[2], {99: mask_at(0, 50)})
+    finally:
+        handle.remove()
+    assert_consistent(added, {*targets, 99})
+    assert len(calls) == 3
+
+
+def test_the_slot_of_a_removed_object_is_not_given_to_another(model, video):
+    """Otherwise a new object would inherit what memory holds of the old one."""
+    one, two = Tracker(model), Tracker(model)
+    one.initialize(video[0], {1: mask_at(10, 20), 2: mask_at(40, 30)})
+    two.initialize(video[0], {1: mask_at(10, 20), 2: mask_at(40, 30)})
+    one.remove([2])
+    assert_consistent(one.track(video[1], {3: mask_at(60, 5)}), {1, 3})
+    assert_consistent(two.track(video[1], {3: mask_at(60, 5)}), {1, 2, 3})
+    assert one.memory_tokens == two.memory_tokens
+
+
+def test_one_memory_per_object(model, video):
+    preset = override(model.preset, "tracker.objects_per_memory=1")
+    shared, apart = Tracker(model), Tracker(model, preset=preset)
+    targets = {1: mask_at(10, 20), 2: mask_at(40, 30), 3: mask_at(60, 5)}
+    for tracker in (shared, apart):
+        tracker.initialize(video[0], targets)
+        assert_consistent(tracker.track(video[1]), set(targets))
+    assert apart.memory_tokens == 3 * shared.memory_tokens
+    # A group of one does not know the others: with a single object both settings are the same computation.
+    alone, single = Tracker(model), Tracker(model, preset=preset)
+    for tracker in (alone, single):
+        tracker.initialize(video[0], {1: mask_at(10, 20)})
+    assert np.array_equal(alone.track(video[1]).labels, single.track(video[1]).labels)
+
+
+def test_trackers_share_a_model_without_disturbing_each_other(model, video):
+    def run(*others):
+        tracker = Tracker(model)
+        tracker.initialize(video[0], {1: mask_at(10, 20)})
+        labels = []
+        for image in video[1:6]:
+            labels.append(tracker.track(image).labels)
+            for other in others:
+                other.track(image)
+        return np.stack(labels)
+
+    other = Tracker(model)
+    other.initialize(video[0], {1: mask_at(40, 30), 2: mask_at(0, 0)})
+    assert np.array_equal(run(), run(other))
+
+
+def test_initialize_again_is_a_fresh_video(model, video):
+    tracker = Tracker(model)
+    tracker.initialize(video[9], {4: mask_at(0, 0), 6: mask_at(30, 9)})
+    for image in video[10:25]:
+        tracker.track(image)
+    fresh = Tracker(model)
+    for t in (tracker, fresh):
+        t.initialize(video[0], {1: mask_at(10, 20)})
+    again, first = (t.track(video[1]) for t in (tracker, fresh))
+    assert np.array_equal(again.labels, first.labels) and again.scores == first.scores
+    assert again.frame_index == 1 and tracker.memory_tokens == fresh.memory_tokens
+
+
+def test_a_new_video_may_have_another_size(model, video):
+    tracker = Tracker(model)
+    tracker.initialize(video[0], {1: mask_at(10, 20)})
+    wide = np.zeros((50, 200, 3), np.uint8)
+    assert tracker.initialize(wide, {1: np.ones((50, 200), bool)}).labels.shape == (50, 200)
+    assert tracker.track(wide).labels.shape == (50, 200)
+
+
+def test_memory_after_200_frames_is_that_after_2000(model):
+    stages = (Stage(16, 1, 8),)
+    torch.manual_seed(0)
+    small = MSDeAOT(Preset("smallest", ModelConfig("resnet_small", stages, window=1))).eval()
+    tracker = Tracker(small)
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    tracker.initialize(image, {1: np.eye(16, dtype=bool)})
+    held = {}
+    for frame in range(1, 2001):
+        tracker.track(image)
+        held[frame] = tracker.memory_tokens, _stored_bytes(tracker)
+    assert held[200] == held[2000]
+    assert held[1] < held[200]
+
+
+def _stored_bytes(tracker: Tracker) -> int:
+    """Of all memories of the tracker, whatever holds them, each storage once."""
+    found = {}
+    for group in tracker._groups:
+        view = group.memory.view()
+        entries = [view.long_term, *group.memory._long_term, *(entry for _, entry in group.memory._recent)]
+        for tensor in (t for entry in entries for tokens in entry for t in tokens.tensors):
+            storage = tensor.untyped_storage()
+            found[storage.data_ptr()] = storage.nbytes()
+    return sum(found.values())
+
+
+def test_scores_and_boxes_of_absent_objects(model, video):
+    """An object that loses every pixel to another one is absent: empty mask, no box, score 0."""
+    tracker = Tracker(model)
+    tracker.initialize(video[0], {1: mask_at(10, 20)})
+    result = tracker.track(video[1], {2: np.ones(SIZE, bool)})
+    assert result.boxes[1] is None and result.scores[1] == 0.0 and not result.masks[1].any()
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("image", "named"),
+        [
+            (np.zeros((64, 80), np.uint8), r"\(64, 80\)"),
+            (np.zeros((64, 80, 4), np.uint8), r"\(64, 80, 4\)"),
+            (np.zeros((64, 80, 3), np.uint16), "uint16"),
+            (np.zeros((64, 80, 3), np.float32), "float32"),
+            (np.zeros((0, 80, 3), np.uint8), "empty"),
+            ([[1, 2, 3]], "list"),
+        ],
+    )
+    def test_images(self, model, image, named):
+        with pytest.raises(InputError, match=named):
+            Tracker(model).initialize(image, {1: (1, 1, 5, 5)})
+
+    @pytest.mark.parametrize(
+        ("targets", "named"),
+        [
+            ({}, "at least one"),
+            ({0: (1, 1, 5, 5)}, "0"),
+            ({-3: (1, 1, 5, 5)}, "-3"),
+            ({"a": (1, 1, 5, 5)}, "'a'"),
+            ({True: (1, 1, 5, 5)}, "True"),
+            ({1: (1, 1, 0, 5)}, "no area"),
+            ({1: (1, 1, 5, -1)}, "no area"),
+            ({1: (500, 1, 5, 5)}, "outside"),
+            ({1: (1, float("nan"), 5, 5)}, "finite"),
+            ({1: (1, 2, 3)}, "four numbers"),
+            ({1: np.zeros(SIZE, bool)}, "object 1.*empty"),
+            ({1: np.ones((9, 9), bool)}, r"\(9, 9\)"),
+        ],
+    )
+    def test_targets(self, model, video, targets, named):
+        tracker = Tracker(model)
+        with pytest.raises(InputError, match=named):
+            tracker.initialize(video[0], targets)
+        with pytest.raises(TrackerError):
+            tracker.track(video[0])
+
+    def test_a_bad_target_leaves_a_running_video_as_it_was(self, model, video):
+        tracker, untouched = Tracker(model), Tracker(model)
+        for t in (tracker, untouched):
+            t.initialize(video[0], {1: mask_at(10, 20)})
+        with pytest.raises(InputError):
+            tracker.track(video[1], {2: np.zeros(SIZE, bool)})
+        with pytest.raises(InputError):
+            tracker.initialize(video[1], {2: (1, 1, -1, 4)})
+        assert np.array_equal(tracker.track(video[1]).labels, untouched.track(video[1]).labels)
+
+    def test_frames_that_change_size(self, model, video):
+        tracker = Tracker(model)
+        tracker.initialize(video[0], {1: mask_at(10, 20)})
+        with pytest.raises(InputError, match=r"\(32, 80\).*\(64, 80\)"):
+            tracker.track(video[1][:32])
+
+    def test_a_box_partly_outside_is_clipped_with_a_warning(self, model, video, caplog):
+        with caplog.at_level(logging.WARNING):
+            result = Tracker(model, initializer="box").initialize(video[0], {1: (-10, 20, 30, 20)})
+        assert result.boxes[1] == Box(0, 20, 20, 20)
+        assert "clipped" in caplog.text
+
+    def test_removing_an_unknown_object(self, model, video):
+        tracker = Tracker(model)
+        tracker.initialize(video[0], {1: mask_at(10, 20)})
+        with pytest.raises(InputError, match="object 2"):
+            tracker.remove([2])
+
+    def test_track_before_initialize(self, model, video):
+        with pytest.raises(TrackerError, match="initialize"):
+            Tracker(model).track(video[0])
+
+
+def test_presets_bound_memory_by_default():
+    assert all(preset.memory.long_term_max is not None for preset in PRESETS.values())
