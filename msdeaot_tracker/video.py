@@ -7,7 +7,7 @@ import math
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,26 +34,29 @@ class Frame(NamedTuple):
 
 @dataclass
 class FrameSource:
-    """Frames in order, each decoded when it is asked for; iterate once. Close it to give back the file or camera.
+    """An iterator over frames, each decoded when it is asked for. Close it to give back the file or the camera.
 
-    Iterating raises InputError, naming the frame, where one is missing, damaged or of another size than the first.
+    InputError, naming the frame, where one is missing, damaged or of another size than the first.
     """
 
     name: str
     fps: float | None
-    length: int | None  # frames to come, as far as known
+    length: int | None  # frames in all, as far as known
     frames: Iterator[Frame]
+    _first: Frame | None = field(default=None, init=False, repr=False)
 
-    def __iter__(self) -> Iterator[Frame]:
-        first: Frame | None = None
-        for frame in self.frames:
-            first = first or frame
-            if frame.image.shape != first.image.shape:
-                raise InputError(
-                    f"{frame.label} is {_size(frame.image)} pixels, {first.label} is {_size(first.image)}: "
-                    "all frames of a video have one size"
-                )
-            yield frame
+    def __iter__(self) -> FrameSource:
+        return self
+
+    def __next__(self) -> Frame:
+        frame = next(self.frames)
+        self._first = first = self._first or frame
+        if frame.image.shape != first.image.shape:
+            raise InputError(
+                f"{frame.label} is {_size(frame.image)} pixels, {first.label} is {_size(first.image)}: "
+                "all frames of a video have one size"
+            )
+        return frame
 
     def close(self) -> None:
         self.frames.close()
@@ -206,12 +209,11 @@ def draw_overlay(image: np.ndarray, result: FrameResult) -> np.ndarray:
     """A copy of the image [H, W, 3] with every object tinted and outlined, its box, and its id and score."""
     drawn = image.copy()
     inside = result.labels > 0
-    colours = palette()[result.labels % len(palette())]
-    drawn[inside] = (0.5 * drawn[inside] + 0.5 * colours[inside]).astype(np.uint8)
+    drawn[inside] = drawn[inside] // 2 + _colours(result.labels[inside]) // 2
     thickness = max(1, round(min(image.shape[:2]) / 240))
     for object_id, box in result.boxes.items():
         if box is not None:
-            colour = tuple(int(c) for c in palette()[object_id % len(palette())])
+            colour = _colours(np.array(object_id)).tolist()
             outlines, _ = cv2.findContours(
                 result.masks[object_id].astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
             )
@@ -220,6 +222,12 @@ def draw_overlay(image: np.ndarray, result: FrameResult) -> np.ndarray:
             cv2.rectangle(drawn, (x, y), (x + w - 1, y + h - 1), colour, thickness)
             _draw_text(drawn, f"{object_id}: {result.scores[object_id]:.2f}", (x, y), thickness)
     return drawn
+
+
+def _colours(object_ids: np.ndarray) -> np.ndarray:
+    """uint8 [..., 3]: the hues of the masks' palette (which begins again after 255), as bright as they go."""
+    colours = palette()[1 + (object_ids - 1) % 255].astype(int)
+    return (colours * 255 // colours.max(axis=-1, keepdims=True)).astype(np.uint8)
 
 
 def _draw_text(image: np.ndarray, text: str, corner: tuple[int, int], thickness: int) -> None:

@@ -323,9 +323,10 @@ def test_what_an_overlay_shows():
     boxes = {1: Box(60, 80, 80, 40), 2: None, 300: Box(200, 150, 60, 50)}
     drawn = draw_overlay(image, result_of(labels, boxes, {1: 0.9, 2: 0.0, 300: 0.5}))
     np.testing.assert_array_equal(image, 100)  # the frame itself is left alone
-    assert drawn[100, 100].tolist() == [114, 50, 50]  # half frame, half colour 1
-    assert drawn[80, 100].tolist() == [128, 0, 0]  # box and outline
-    assert drawn[175, 230].tolist() == (50 + palette()[300 % 256] // 2).tolist()
+    assert drawn[100, 100].tolist() == [177, 50, 50]  # half frame, half red
+    assert drawn[80, 100].tolist() == [255, 0, 0]  # box and outline
+    hue = palette()[300 - 255].astype(int)  # the palette begins again
+    assert drawn[175, 230].tolist() == (50 + hue * 255 // hue.max() // 2).tolist()
     assert (drawn[220:] == 100).all() and (drawn[:60] == 100).all()
     assert (drawn[62:80, 60:120] == 255).any()  # the text above its box
 

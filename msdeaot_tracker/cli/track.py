@@ -1,0 +1,175 @@
+"""`msdeaot track`: follow objects through a video, a folder of frames or a camera."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from .. import __version__
+from ..checkpoints import file_sha256, shipped_weights
+from ..config import config_as_dict
+from ..geometry import mask_to_box
+from ..images import VOID, mask_objects, read_mask
+from ..models import MSDeAOT
+from ..tracker import Tracker
+from ..types import Box, InputError
+from ..video import Frame, FrameSource, draw_overlay, open_source
+from .display import require_display, select_box, show
+from .options import add_tracker_options, load_tracker
+from .results import ResultWriter, StopOnInterrupt
+
+MAX_OBJECT_ID = VOID - 1  # of an indexed PNG whose last index may mean "no label"
+Target = Box | np.ndarray
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "track",
+        help="follow objects through a video",
+        description="Follows objects through a video file, a folder of frames or a camera, and writes boxes.txt (one "
+        "x,y,w,h per frame, nan where the object is absent; boxes_<id>.txt for several objects), masks/<frame>.png, "
+        "overlay.mp4 and result.json.",
+    )
+    parser.add_argument("source", metavar="SOURCE", help="video file, folder of images, or number of a camera")
+    first = parser.add_mutually_exclusive_group()
+    first.add_argument("--box", type=_box, metavar="X,Y,W,H", help="object 1, in pixels of the first frame")
+    first.add_argument("--mask", type=Path, metavar="FILE.png", help="objects by id: an indexed or grey PNG")
+    first.add_argument("--select", action="store_true", help="draw the box of object 1 with the mouse")
+    parser.add_argument(
+        "--object",
+        dest="objects",
+        type=_object,
+        action="append",
+        default=[],
+        metavar="ID=X,Y,W,H",
+        help="another object; repeatable",
+    )
+    parser.add_argument("--frame", type=int, default=0, metavar="N", help="frame to start at, from 0 (%(default)s)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--show", action="store_true", help="show the frames as they are tracked; q stops")
+    add_tracker_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    for option in ("select", "show"):
+        if getattr(args, option):
+            require_display(f"--{option}")
+    with open_source(args.source, args.frame) as source:
+        first = next(source)
+        targets = _targets(args, first.image)
+        model, tracker = load_tracker(args)
+        writer = _follow(args, source, first, targets, tracker, _describe(args, model, targets, source))
+    print(f"{writer.frames_written} frames, {writer.seconds_per_frame:.3f} s each; results in {args.out}")
+    return 0
+
+
+def _follow(
+    args: argparse.Namespace,
+    source: FrameSource,
+    first: Frame,
+    targets: Mapping[int, Target],
+    tracker: Tracker,
+    about: Mapping[str, Any],
+) -> ResultWriter:
+    """Initialize on the first frame, track the others of the source, write each as it comes."""
+    start = time.perf_counter()
+    result = tracker.initialize(first.image, targets)
+    seconds = time.perf_counter() - start
+    given = {i: mask_to_box(target) if isinstance(target, np.ndarray) else target for i, target in targets.items()}
+    with StopOnInterrupt() as interrupt, ResultWriter(args.out, about, given, source.fps) as writer:
+        writer.write(first, result, seconds)
+        for frame in tqdm(source, initial=1, total=source.length, unit="frame", disable=None):
+            start = time.perf_counter()
+            result = tracker.track(frame.image)
+            writer.write(frame, result, time.perf_counter() - start)
+            if interrupt.requested:
+                raise KeyboardInterrupt
+            if args.show and not show(draw_overlay(frame.image, result)):
+                writer.status = "stopped"
+                break
+    return writer
+
+
+def _targets(args: argparse.Namespace, image: np.ndarray) -> dict[int, Target]:
+    """What the options say, by object id."""
+    targets: dict[int, Target] = {}
+    if args.mask:
+        targets.update(_read_targets(args.mask, image.shape[:2]))
+    elif args.select:
+        targets[1] = select_box(image)
+    elif args.box:
+        targets[1] = args.box
+    for object_id, box in args.objects:
+        if object_id in targets:
+            raise InputError(f"--object {object_id}: there is an object of this id already")
+        targets[object_id] = box
+    if not targets:
+        raise InputError("nothing to track: give --box, --mask, --select or --object")
+    for object_id in targets:
+        if not 1 <= object_id <= MAX_OBJECT_ID:
+            raise InputError(f"object id {object_id}: ids go from 1 to {MAX_OBJECT_ID}, as masks are written as PNGs")
+    return targets
+
+
+def _read_targets(path: Path, size: tuple[int, int]) -> dict[int, np.ndarray]:
+    labels = read_mask(path)
+    if labels.shape != size:
+        (rows, columns), (height, width) = labels.shape, size
+        raise InputError(f"mask {path} is {columns}x{rows} pixels, the first frame is {width}x{height}")
+    masks = mask_objects(labels)
+    if not masks:
+        raise InputError(f"mask {path} is empty: it shows no object")
+    return masks
+
+
+def _describe(
+    args: argparse.Namespace, model: MSDeAOT, targets: Mapping[int, Target], source: FrameSource
+) -> dict[str, Any]:
+    """What result.json says of a run besides its frames."""
+    weights = args.weights or shipped_weights(model.preset)
+    return {
+        "versions": {
+            "msdeaot-tracker": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "timm": version("timm"),
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
+        },
+        "source": source.name,
+        "fps": source.fps,
+        "device": str(next(model.parameters()).device),
+        "preset": model.preset.name,
+        "weights": {"file": str(weights), "sha256": file_sha256(weights)},
+        "settings": config_as_dict(model.preset),
+        "initializer": args.initializer,
+        "objects": {i: "mask" if isinstance(t, np.ndarray) else list(t) for i, t in targets.items()},
+    }
+
+
+def _box(text: str) -> Box:
+    sides = text.split(",")
+    try:
+        if len(sides) != 4:
+            raise ValueError
+        return Box(*map(float, sides))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,W,H: four numbers with commas between") from None
+
+
+def _object(text: str) -> tuple[int, Box]:
+    object_id, separator, box = text.partition("=")
+    if not separator or not object_id.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not ID=X,Y,W,H")
+    return int(object_id), _box(box)
