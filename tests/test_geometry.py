@@ -32,7 +32,8 @@ def test_a_box_inside_is_left_alone(caplog):
 
 
 @pytest.mark.parametrize(
-    "box", [(50, 0, 10, 10), (0, -20, 5, 20), (1, 1, 0, 5), (1, 1, 5, -2), (float("nan"), 0, 1, 1), (1, 2, 3), "abcd", None]
+    "box",
+    [(50, 0, 10, 10), (0, -20, 5, 20), (1, 1, 0, 5), (1, 1, 5, -2), (float("nan"), 0, 1, 1), (1, 2, 3), "abcd", None],
 )
 def test_an_unusable_box_is_an_error(box):
     with pytest.raises(InputError):

@@ -92,7 +92,9 @@ def test_any_number_of_stages_and_any_strides():
 
 
 @pytest.mark.parametrize(
-    "stages", [(), (Stage(16, 0, 32),), (Stage(8, 1, 32), Stage(16, 1, 32))], ids=["none", "no layers first", "finer first"]
+    "stages",
+    [(), (Stage(16, 0, 32),), (Stage(8, 1, 32), Stage(16, 1, 32))],
+    ids=["none", "no layers first", "finer first"],
 )
 def test_stages_that_make_no_sense_are_errors(stages):
     with pytest.raises(InputError):

@@ -84,6 +84,7 @@ class Trainer:
 
     def _train_step(self, frames: Tensor, labels: Tensor) -> tuple[float, float, int]:
         config, progress = self._config, self._step / self._config.steps
+        torch.manual_seed(config.seed * 1_000_003 + self._step)  # so that a resumed run draws what it would have drawn
         schedule = config.schedule
         rate, length = schedule.learning_rate_at(progress), schedule.length_at(progress)
         for group in self._optimizer.param_groups:
