@@ -54,8 +54,8 @@ class Run:
 def run_frames(
     case: Case, frames: int, fed: np.ndarray | None, start: Callable, step: Callable, remember: Callable
 ) -> Run:
-    """Drive one side: `start(image, labels)`, then per frame `step(image)` -> logits, enlarged logits, long-term tokens,
-    and `remember(t, labels)`.
+    """Drive one side: `start(image, labels)`; per frame `step(image)` -> logits, enlarged logits, long-term tokens;
+    then `remember(t, labels)`.
     """
     import golden_recipes
 

@@ -1,0 +1,149 @@
+"""Seconds per frame of the tracker, and where they go: `python benchmarks/speed.py [--presets …] [--sizes …] …`.
+
+The weights are random and the frames are noise: time depends on neither. Long-term memory is filled before anything
+is timed and written on every frame, which is the dearest case; the other settings are the preset's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from msdeaot_tracker.checkpoints import pick_device
+from msdeaot_tracker.config import PRESETS, find_preset
+from msdeaot_tracker.memory import Memory
+from msdeaot_tracker.models import MSDeAOT
+from msdeaot_tracker.tracker import Tracker
+from msdeaot_tracker.types import TrackerError
+
+PARTS = ("encode", "propagate", "decode", "memory update", "resize/IO")
+_PART_OF = {"identify": "memory update", "memorize": "memory update"}  # verbs that go by another name
+
+
+@contextmanager
+def stop_watch(model: MSDeAOT) -> Iterator[dict[str, float]]:
+    """Seconds spent in the model's verbs and in writing memory while the context lasts, by part."""
+    spent: dict[str, float] = defaultdict(float)
+
+    def timed(part: str, function: Callable) -> Callable:
+        def call(*arguments, **keywords):
+            began = now(model)
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                spent[part] += now(model) - began
+
+        return call
+
+    write = Memory.write
+    for verb in ("encode", "propagate", "decode", "identify", "memorize"):
+        setattr(model, verb, timed(_PART_OF.get(verb, verb), getattr(model, verb)))
+    Memory.write = timed("memory update", write)
+    try:
+        yield spent
+    finally:
+        Memory.write = write
+        for verb in ("encode", "propagate", "decode", "identify", "memorize"):
+            delattr(model, verb)
+
+
+def now(model: MSDeAOT) -> float:
+    """Wall clock, once the device has done what it was given."""
+    device = model.norm.weight.device
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+    return time.perf_counter()
+
+
+def measure(model: MSDeAOT, size: tuple[int, int], objects: int, memory: int, frames: int) -> dict[str, float]:
+    """Median seconds per frame, in all and by part, once `memory` frames are held."""
+    settings = replace(model.preset.memory, long_term_gap=1, long_term_max=memory)
+    tracker = Tracker(model, initializer="box", preset=replace(model.preset, memory=settings))
+    runs: dict[str, list[float]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "frame.jpg"
+        height, width = size
+        noise = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+        cv2.imwrite(str(path), cv2.resize(noise, (width, height)))
+        tracker.initialize(read(path), {i + 1: box for i, box in enumerate(boxes(size, objects))})
+        for _ in range(memory):
+            tracker.track(read(path))
+        for _ in range(frames):
+            with stop_watch(model) as spent:
+                began = now(model)
+                tracker.track(read(path))
+                total = now(model) - began
+            for part in PARTS[:-1]:
+                runs[part].append(spent[part])
+            runs["resize/IO"].append(total - sum(spent.values()))
+            runs["total"].append(total)
+    return {part: statistics.median(seconds) for part, seconds in runs.items()}
+
+
+def read(path: Path) -> np.ndarray:
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+def boxes(size: tuple[int, int], objects: int) -> Iterator[tuple[float, float, float, float]]:
+    """That many boxes side by side."""
+    height, width = size
+    for k in range(objects):
+        yield width * k / objects, height / 4, max(width / objects / 2, 1), height / 2
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """WIDTHxHEIGHT, as videos are named, to (height, width)."""
+    width, separator, height = text.partition("x")
+    if not (separator and width.isdigit() and height.isdigit() and int(width) >= 32 and int(height) >= 32):
+        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT in pixels, at least 32x32")
+    return int(height), int(width)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--presets", nargs="+", default=["msdeaot-small", "deaot-t", "r50-deaot-l"], help=", ".join(PRESETS)
+    )
+    parser.add_argument("--sizes", nargs="+", type=parse_size, default=[(480, 854)], metavar="WxH")
+    parser.add_argument("--objects", nargs="+", type=int, default=[1, 12])
+    parser.add_argument("--memory", nargs="+", type=int, default=[1, 8], help="frames held in long-term memory")
+    parser.add_argument("--frames", type=int, default=5, help="timed per line; their median is printed")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
+    arguments = parser.parse_args()
+    if min(arguments.objects + arguments.memory + [arguments.frames]) < 1:
+        parser.error("--objects, --memory and --frames start at 1")
+    torch.set_num_threads(arguments.threads)
+    try:
+        device = pick_device(arguments.device)
+        presets = [find_preset(name) for name in arguments.presets]
+    except TrackerError as error:
+        parser.error(str(error))
+    print(f"seconds per frame on {device}, {torch.get_num_threads()} CPU thread(s), median of {arguments.frames}")
+    print(f"{'preset':<14}{'size':>10}{'objects':>9}{'memory':>8}{'total':>9}" + "".join(f"{p:>15}" for p in PARTS))
+    for preset in presets:
+        model = MSDeAOT(preset).eval().to(device)
+        for size, objects, memory in itertools.product(arguments.sizes, arguments.objects, arguments.memory):
+            took = measure(model, size, objects, memory, arguments.frames)
+            row = f"{preset.name:<14}{f'{size[1]}x{size[0]}':>10}{objects:>9}{memory:>8}{took['total']:>9.3f}"
+            print(row + "".join(f"{took[part]:>15.3f}" for part in PARTS), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
