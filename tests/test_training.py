@@ -187,7 +187,7 @@ class TestLoop:
         assert all(torch.equal(whole[key], cut[key]) for key in whole)
         fresh = tiny(seed=2)
         load_state(fresh, weights)
-        rows = list(csv.DictReader(open(tmp_path / "whole" / "log.csv", encoding="utf-8")))
+        rows = list(csv.DictReader((tmp_path / "whole" / "log.csv").read_text(encoding="utf-8").splitlines()))
         assert rows[-1]["step"] == "4" and float(rows[-1]["loss"]) > 0
 
     def test_training_lowers_the_loss_on_what_it_sees(self, tmp_path):
