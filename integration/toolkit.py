@@ -22,29 +22,32 @@ from .requirements import require_toolkit
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _PERCENT = re.compile(r"\s*(\d+) %\s*")
 _LOG_FILE = re.compile(r"Tracker output written to file: (.*)")
-_QUOTED_LINES = 15
+_LOG_LINES = 15
 
 Progress = Callable[[float], None]
 
 
 class ToolkitError(TrackerError):
-    """vot-toolkit, or a tracker in it, did not do what it was asked to; the message quotes its log."""
+    """vot-toolkit, or a tracker in it, did not do what it was asked to; `log` is the end of what it wrote."""
+
+    def __init__(self, message: str, log: Sequence[str]) -> None:
+        super().__init__(message)
+        self.log = "\n".join(log[-_LOG_LINES:])
 
 
 def evaluate(workspace: Path, tracker: str, *, progress: Progress | None = None) -> None:
     """`vot evaluate`: all experiments of the workspace's stack with one tracker.
 
     progress: called with the share of the current experiment that is done, in [0, 1]; the next one begins anew.
-    Raises ToolkitError when the tracker crashed, quoting its log, or when results are missing.
+    Raises ToolkitError when the tracker crashed, with the tracker's log, or when results are missing.
     """
     output = _vot(["evaluate", tracker], workspace, progress)
     interrupted = [line for line in output if "Evaluation interrupted" in line]
     if interrupted:
-        raise ToolkitError("\n".join([f"vot evaluate {tracker}: {interrupted[-1]}", *_tracker_log(output)]))
+        raise ToolkitError(f"vot evaluate {tracker}: {interrupted[-1]}", _tracker_log(output))
     missing = [name for name in expected_results(workspace) if not _has_result(workspace, tracker, name)]
     if missing:
-        quoted = "\n".join(output[-_QUOTED_LINES:])
-        raise ToolkitError(f"vot evaluate {tracker}: no results for {', '.join(missing)}\n{quoted}")
+        raise ToolkitError(f"vot evaluate {tracker}: no results for {', '.join(missing)}", output)
 
 
 def analyse(workspace: Path, trackers: Sequence[str], *, name: str, progress: Progress | None = None) -> dict[str, Any]:
@@ -54,7 +57,7 @@ def analyse(workspace: Path, trackers: Sequence[str], *, name: str, progress: Pr
     shutil.rmtree(workspace / "cache" / "analysis", ignore_errors=True)
     output = _vot(["analysis", "--format", "json", "--name", name, *trackers], workspace, progress)
     if not report.is_file():
-        raise ToolkitError("\n".join(["vot analysis wrote no report", *output[-_QUOTED_LINES:]]))
+        raise ToolkitError("vot analysis wrote no report", output)
     experiments = json.loads(report.read_text(encoding="utf-8"))["results"]
     return {
         experiment: {
@@ -66,7 +69,7 @@ def analyse(workspace: Path, trackers: Sequence[str], *, name: str, progress: Pr
 
 
 def expected_results(workspace: Path) -> Iterator[str]:
-    """`experiment/sequence/run` of every run that the workspace's stack asks for (single objects)."""
+    """`experiment/sequence/run` of every run that the workspace's stack asks for, with one object per sequence."""
     import yaml  # comes with the toolkit
 
     stack = yaml.safe_load((workspace / "stack.yaml").read_text(encoding="utf-8"))
@@ -77,7 +80,8 @@ def expected_results(workspace: Path) -> Iterator[str]:
                 values = (sequences / sequence / "anchor.value").read_text(encoding="utf-8").split()
                 runs = [f"{index:08d}" for index, value in enumerate(values) if float(value)]
             else:
-                runs = [f"{repetition:03d}" for repetition in range(1, experiment.get("repetitions", 1) + 1)]
+                # After three equal runs the toolkit repeats no more.
+                runs = [f"{repetition:03d}" for repetition in range(1, min(experiment.get("repetitions", 1), 3) + 1)]
             yield from (f"{name}/{sequence}/{sequence}_{run}" for run in runs)
 
 
@@ -109,15 +113,14 @@ def _vot(arguments: Sequence[str], workspace: Path, progress: Progress | None) -
             elif progress:
                 progress(int(percent[1]) / 100)
     if process.returncode:
-        raise ToolkitError("\n".join([f"vot {arguments[0]} failed ({process.returncode})", *lines[-_QUOTED_LINES:]]))
+        raise ToolkitError(f"vot {arguments[0]} failed: {lines[-1] if lines else process.returncode}", lines)
     return lines
 
 
 def _tracker_log(output: Sequence[str]) -> list[str]:
-    """The end of what the crashed tracker wrote, without the conversation with the toolkit."""
+    """What the crashed tracker wrote, without its conversation with the toolkit."""
     paths = [match[1] for line in output if (match := _LOG_FILE.search(line))]
     if not paths:
-        return list(output[-_QUOTED_LINES:])
+        return list(output)
     text = Path(paths[-1]).read_text(encoding="utf-8", errors="replace")
-    lines = [line for line in text.splitlines() if not line.startswith("@@TRAX:")]
-    return [f"the tracker's log, {paths[-1]}:", *lines[-_QUOTED_LINES:]]
+    return [line for line in text.splitlines() if not line.startswith("@@TRAX:")]

@@ -17,13 +17,15 @@ from tqdm import tqdm
 
 from ..checkpoints import pick_device
 from ..data import Clip, ClipConfig, generate_clip
-from ..types import Box, FrameResult, InputError
+from ..geometry import mask_to_box
+from ..types import FrameResult, InputError
 from ..video import OverlayWriter
 
 FPS = 20
 ANCHORS = 3  # of the multi-start experiment, per sequence
 CLIPS = ClipConfig(height=240, width=320, frames=40, max_objects=1)
 BASELINE = "StaticBox"
+BAR = "{desc:24}|{bar:30}| {percentage:3.0f}% [{elapsed}]"
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -41,21 +43,30 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from msdeaot_integration.requirements import require_toolkit
-    from msdeaot_integration.toolkit import analyse, evaluate
+    from msdeaot_integration.toolkit import ToolkitError
 
     device = pick_device(args.device)
-    print(f"device: {device}")
+    print(f"device: {device}", flush=True)
     require_toolkit()
     if args.sequences < 1:
         raise InputError(f"--sequences {args.sequences}: at least one is needed")
     workspace = _clean_workspace(args.out)
     plugin, *_ = _write_registry(workspace / "trackers.ini", str(device))
-    trackers = (plugin, BASELINE)
+    try:
+        _evaluate(workspace, (plugin, BASELINE), args.sequences)
+    except ToolkitError as error:
+        print(error.log, file=sys.stderr)
+        raise
+    return 0
 
-    bar_format = "{desc:28}|{bar:30}| {percentage:3.0f}% [{elapsed}]"
-    with tqdm(total=args.sequences + 2 * len(trackers) + 2, bar_format=bar_format) as bar:
+
+def _evaluate(workspace: Path, trackers: Sequence[str], sequences: int) -> None:
+    from msdeaot_integration.toolkit import analyse, evaluate
+
+    out = workspace.parent
+    with tqdm(total=sequences + 2 * len(trackers) + 2, bar_format=BAR) as bar:
         bar.set_description_str("making videos")
-        clips = _make_sequences(workspace, args.sequences, bar)
+        clips = _make_sequences(workspace, sequences, bar)
         for tracker in trackers:
             bar.set_description_str(f"vot evaluate {tracker}")
             evaluate(workspace, tracker, progress=_Steps(bar, 2))
@@ -63,13 +74,12 @@ def run(args: argparse.Namespace) -> int:
         analysis = analyse(workspace, trackers, name="demo", progress=_Steps(bar, 1))
         bar.set_description_str("drawing")
         name, clip = next(iter(clips.items()))
-        video = _write_overlay(args.out / "overlay.mp4", workspace, plugin, name, clip)
-        plot = _write_plot(args.out / "success.png", trackers, analysis["ope"])
-        bar.update(1)
-
+        video = _write_overlay(out / "overlay.mp4", workspace, trackers[0], name, clip)
+        plot = _write_plot(out / "success.png", trackers, analysis["ope"])
+        bar.set_description_str("done")
+        bar.update(bar.total - bar.n)
     print(_table(trackers, analysis))
     print(f"video:     {video}\nplot:      {plot}\nworkspace: {workspace}")
-    return 0
 
 
 class _Steps:
@@ -139,16 +149,18 @@ def _write_overlay(path: Path, workspace: Path, tracker: str, name: str, clip: C
     """The toolkit's own record of the one-pass run, drawn on the frames."""
     from vot.region.io import read_trajectory
 
-    run = workspace / "results" / tracker / "ope" / name / f"{name}_001.bin"
+    run = workspace / "results" / tracker / "ope" / name / f"{name}_001"
     truth = workspace / "sequences" / name / "groundtruth.txt"
-    regions = read_trajectory(str(truth))[:1] + read_trajectory(str(run))[1:]  # the first frame is given, not answered
+    # The first frame is given, not answered.
+    regions = read_trajectory(str(truth))[:1] + read_trajectory(f"{run}.bin")[1:]
+    confidences = run.with_name(f"{run.name}_confidence.value").read_text(encoding="utf-8").split("\n")[1:]
+    scores = [1.0, *(float(value) for value in confidences if value)]
     height, width = clip.labels.shape[1:]
     with OverlayWriter(path, FPS) as writer:
-        for index, (frame, region) in enumerate(zip(clip.frames, regions, strict=True)):
+        for index, (frame, region, score) in enumerate(zip(clip.frames, regions, scores, strict=True)):
             labels = region.rasterize((0, 0, width - 1, height - 1)).astype(np.int32)
-            x, y, x_end, y_end = region.bounds()
-            box = Box(x, y, x_end + 1 - x, y_end + 1 - y) if labels.any() else None
-            writer.write(frame, FrameResult(index, labels, {1: box}, {1: 1.0 if box else 0.0}))
+            box = mask_to_box(labels > 0)
+            writer.write(frame, FrameResult(index, labels, {1: box}, {1: score}))
     return path
 
 
