@@ -8,7 +8,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,30 @@ from tqdm import tqdm
 from ..checkpoints import pick_device
 from ..data import Clip, ClipConfig, generate_clip
 from ..geometry import mask_to_box
+from ..images import read_image
 from ..types import FrameResult, InputError
-from ..video import OverlayWriter
+from ..video import OverlayWriter, list_frames
 
 FPS = 20
 ANCHORS = 3  # of the multi-start experiment, per sequence
-CLIPS = ClipConfig(height=240, width=320, frames=40, max_objects=1)
+# Calmer than the clips for training: one object that is seen well at first, slow motion, little that hides it.
+CLIPS = ClipConfig(
+    height=240,
+    width=320,
+    frames=40,
+    max_objects=1,
+    max_distractors=2,
+    object_size=(0.25, 0.6),
+    min_area=0.03,
+    min_visibility=0.9,
+    vigour=(0.2, 0.4),
+    absence_probability=0,
+    screen_probability=0,
+    occluder_probability=0.2,
+    camouflage_probability=0.1,
+    companion_probability=0,
+    turning_probability=0.3,
+)
 BASELINE = "StaticBox"
 BAR = "{desc:24}|{bar:30}| {percentage:3.0f}% [{elapsed}]"
 
@@ -66,15 +85,14 @@ def _evaluate(workspace: Path, trackers: Sequence[str], sequences: int) -> None:
     out = workspace.parent
     with tqdm(total=sequences + 2 * len(trackers) + 2, bar_format=BAR) as bar:
         bar.set_description_str("making videos")
-        clips = _make_sequences(workspace, sequences, bar)
+        first, *_ = _make_sequences(workspace, sequences, bar)
         for tracker in trackers:
             bar.set_description_str(f"vot evaluate {tracker}")
             evaluate(workspace, tracker, progress=_Steps(bar, 2))
         bar.set_description_str("vot analysis")
         analysis = analyse(workspace, trackers, name="demo", progress=_Steps(bar, 1))
         bar.set_description_str("drawing")
-        name, clip = next(iter(clips.items()))
-        video = _write_overlay(out / "overlay.mp4", workspace, trackers[0], name, clip)
+        video = _write_overlay(out / "overlay.mp4", workspace, trackers[0], first)
         plot = _write_plot(out / "success.png", trackers, analysis["ope"])
         bar.set_description_str("done")
         bar.update(bar.total - bar.n)
@@ -128,39 +146,45 @@ def _write_registry(path: Path, device: str) -> list[str]:
     return registry.sections()
 
 
-def _make_sequences(workspace: Path, count: int, bar: tqdm) -> dict[str, Clip]:
+def _make_sequences(workspace: Path, sequences: int, bar: tqdm) -> list[str]:
+    """Writes the videos and the workspace around them; returns the names of the sequences."""
     from msdeaot_integration import stack_path
     from msdeaot_integration.workspace import spread_anchors, write_sequence, write_workspace
 
-    clips = {}
-    for seed in range(count):
-        name, clip = f"procedural{seed:02d}", generate_clip(seed, CLIPS)
-        masks = clip.labels == 1
-        truth = [mask if mask.any() else None for mask in masks]
-        anchors = spread_anchors(clip.visibility[:, 0] > 0.5, ANCHORS)
-        write_sequence(workspace / "sequences" / name, clip.frames, truth, anchors=anchors, fps=FPS)
-        clips[name] = clip
+    names = [f"procedural{index:02d}" for index in range(sequences)]
+    for name, clip in zip(names, _clips_in_sight(), strict=False):
+        anchors = spread_anchors([True] * len(clip.frames), ANCHORS)
+        write_sequence(workspace / "sequences" / name, clip.frames, clip.labels == 1, anchors=anchors, fps=FPS)
         bar.update(1)
-    write_workspace(workspace, list(clips), stack=stack_path("ope_multistart"), registries=[workspace / "trackers.ini"])
-    return clips
+    write_workspace(workspace, names, stack=stack_path("ope_multistart"), registries=[workspace / "trackers.ini"])
+    return names
 
 
-def _write_overlay(path: Path, workspace: Path, tracker: str, name: str, clip: Clip) -> Path:
+def _clips_in_sight() -> Iterator[Clip]:
+    """The clips, by rising seed, in which at least half of the object stays in sight."""
+    for seed in count():
+        clip = generate_clip(seed, CLIPS)
+        if clip.visibility.min() >= 0.5:
+            yield clip
+
+
+def _write_overlay(path: Path, workspace: Path, tracker: str, sequence: str) -> Path:
     """The toolkit's own record of the one-pass run, drawn on the frames."""
     from vot.region.io import read_trajectory
 
-    run = workspace / "results" / tracker / "ope" / name / f"{name}_001"
-    truth = workspace / "sequences" / name / "groundtruth.txt"
+    folder = workspace / "sequences" / sequence
+    run = workspace / "results" / tracker / "ope" / sequence / f"{sequence}_001"
     # The first frame is given, not answered.
-    regions = read_trajectory(str(truth))[:1] + read_trajectory(f"{run}.bin")[1:]
-    confidences = run.with_name(f"{run.name}_confidence.value").read_text(encoding="utf-8").split("\n")[1:]
-    scores = [1.0, *(float(value) for value in confidences if value)]
-    height, width = clip.labels.shape[1:]
+    regions = read_trajectory(str(folder / "groundtruth.txt"))[:1] + read_trajectory(f"{run}.bin")[1:]
+    _, *confidences = run.with_name(f"{run.name}_confidence.value").read_text(encoding="utf-8").splitlines()
+    scores = [1.0, *map(float, confidences)]
+    frames = list_frames(folder / "color")
     with OverlayWriter(path, FPS) as writer:
-        for index, (frame, region, score) in enumerate(zip(clip.frames, regions, scores, strict=True)):
+        for index, (frame, region, score) in enumerate(zip(frames, regions, scores, strict=True)):
+            image = read_image(frame)
+            height, width = image.shape[:2]
             labels = region.rasterize((0, 0, width - 1, height - 1)).astype(np.int32)
-            box = mask_to_box(labels > 0)
-            writer.write(frame, FrameResult(index, labels, {1: box}, {1: score}))
+            writer.write(image, FrameResult(index, labels, {1: mask_to_box(labels > 0)}, {1: score}))
     return path
 
 
