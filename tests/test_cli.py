@@ -505,3 +505,15 @@ def test_evaluate_prints_and_writes_the_scores(folder, weights, tmp_path, capsys
 
 def test_evaluate_refuses_a_folder_without_sequences(tmp_path, capsys):
     check_refused(main(["evaluate", str(tmp_path), "--init", "box"]), capsys.readouterr(), "JPEGImages")
+
+
+def test_evaluate_says_at_once_that_it_cannot_write(folder, tmp_path, capsys):
+    shutil.copytree(folder, tmp_path / "JPEGImages" / "a")
+    (tmp_path / "Annotations" / "a").mkdir(parents=True)
+    for index in range(FRAMES):
+        write_mask(tmp_path / "Annotations" / "a" / f"{index}.png", np.ones((HEIGHT, WIDTH), int))
+    json_file = tmp_path / "no such folder" / "scores.json"
+    code = main(["evaluate", str(tmp_path), "--init", "box", "--tracker", "static", "--json", str(json_file)])
+    captured = capsys.readouterr()
+    check_refused(code, captured, "no such folder")
+    assert not captured.out

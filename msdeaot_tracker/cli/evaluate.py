@@ -6,7 +6,6 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -39,6 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     sequences = find_sequences(args.folder)
+    if args.json:
+        args.json.touch()  # now, not after hours, is the time to hear that it cannot be written
     tracker: VideoTracker = StaticTracker() if args.tracker == "static" else load_tracker(args)[1]
     scores: list[SequenceScore] = []
     width = max(len("sequence"), *(len(f"{s.name}/{max(s.object_ids)}") for s in sequences))
@@ -48,11 +49,12 @@ def run(args: argparse.Namespace) -> int:
             bar.set_description(sequence.name)
             scores.append(run_sequence(tracker, sequence, args.init, progress=bar.update))
             tqdm.write("\n".join(_rows(scores[-1], width)))
+            if args.json:
+                report = {"tracker": args.tracker, "init": args.init, "mean": _mean(scores)}
+                report["sequences"] = [asdict(score) for score in scores]
+                args.json.write_text(json.dumps(report, indent=2), encoding="utf-8")
     mean = _mean(scores)
     print(f"{'mean':{width}} {mean['success']:8.3f} {mean['jaccard']:8.3f}")
-    if args.json:
-        report = {"tracker": args.tracker, "init": args.init, "mean": mean, "sequences": [asdict(s) for s in scores]}
-        args.json.write_text(json.dumps(report, indent=2), encoding="utf-8")
     return 0
 
 
@@ -65,7 +67,7 @@ def _rows(score: SequenceScore, width: int) -> list[str]:
     ]
 
 
-def _mean(scores: list[SequenceScore]) -> dict[str, Any]:
+def _mean(scores: list[SequenceScore]) -> dict[str, float]:
     """Over all objects, as DAVIS-2017 does; over the sequences where each has one."""
     objects = [score for sequence in scores for score in sequence.objects.values()]
     return {
