@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import cv2
@@ -156,13 +156,16 @@ def _target(region: trax.Region, size: tuple[int, int]) -> Target:
     if isinstance(region, trax.Rectangle):
         return region.bounds()
     if isinstance(region, trax.Polygon):
-        points = np.array(list(region))
-        left, top = points.min(axis=0).tolist()
-        right, bottom = points.max(axis=0).tolist()
-        return left, top, right - left, bottom - top
+        return upright_rectangle(list(region))
     if isinstance(region, trax.Mask):
         return _place(region.array().astype(bool), region.offset(), size)
     raise RegionError(f"cannot track a {region.type} region")
+
+
+def upright_rectangle(points: Sequence[tuple[float, float]]) -> BoxTuple:
+    left, top = np.min(points, axis=0).tolist()
+    right, bottom = np.max(points, axis=0).tolist()
+    return left, top, right - left, bottom - top
 
 
 def _place(patch: np.ndarray, offset: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

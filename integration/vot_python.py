@@ -2,7 +2,7 @@
 
     protocol = python
     command = msdeaot_integration.vot_python:BoxTracker
-    convert = rectangle       ; masks of the ground truth arrive as rectangles
+    convert = rectangle       ; masks of the ground truth arrive as the corners of their rectangle
     multiobject =             ; empty: one object at a time
 
 Settings are given as `arg_device = cpu`, `arg_preset = msdeaot-r50` and so on: the arguments of `BoxTracker`.
@@ -15,9 +15,10 @@ from contextlib import contextmanager
 
 from msdeaot_tracker import FrameResult, TrackerError
 
-from .trax_server import BoxTuple, one_line, read_image
+from .trax_server import BoxTuple, one_line, read_image, upright_rectangle
 from .vot import load_tracker
 
+Given = BoxTuple | list[tuple[float, float]]  # (x, y, w, h) or the corners of a polygon
 Status = tuple[BoxTuple, dict[str, float]]
 
 
@@ -33,9 +34,10 @@ class BoxTracker:
             self._tracker = load_tracker(preset, weights, device, initializer)
         self._last_box: BoxTuple = (0.0, 0.0, 0.0, 0.0)
 
-    def init(self, frame: str, new: tuple[BoxTuple, Mapping[str, str]], properties: Mapping[str, str]) -> Status:
-        """Start on the image file `frame` with the box `new[0]`, (x, y, w, h) in pixels."""
-        self._last_box, _ = new
+    def init(self, frame: str, new: tuple[Given, Mapping[str, str]], properties: Mapping[str, str]) -> Status:
+        """Start on the image file `frame` with the region `new[0]`; a polygon counts as its upright rectangle."""
+        region, _ = new
+        self._last_box = upright_rectangle(region) if isinstance(region, list) else region
         with _errors_the_toolkit_reports():
             return self._status(self._tracker.initialize(read_image(frame), {1: self._last_box}))
 

@@ -190,7 +190,7 @@ def test_a_real_sequence(tmp_path):
 
 @pytest.mark.skipif("MSDEAOT_VOT09_PYTHON" not in os.environ, reason="MSDEAOT_VOT09_PYTHON names no interpreter")
 @pytest.mark.parametrize(
-    ("kind", "tracker"), [("mask", "MSDeAOT"), ("rectangle", "MSDeAOT"), ("rectangle", "MSDeAOT_python")]
+    ("kind", "tracker"), [(k, t) for k in ("mask", "rectangle") for t in ("MSDeAOT", "MSDeAOT_python")]
 )
 def test_one_pass_under_the_newer_toolkit(tmp_path, kind, tracker):
     python = os.environ["MSDEAOT_VOT09_PYTHON"]
