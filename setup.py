@@ -31,6 +31,8 @@ setup(
     name="msdeaot-tracker",
     version="0.1.0",
     description="Visual object tracking by mask propagation (MSDeAOT), from a box or a mask, under vot-toolkit",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.10",

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import msdeaot_tracker
+
 REPO = Path(__file__).parents[1]
 PACKAGED = ("msdeaot_tracker", "integration", "trackers.ini")
 SOURCES = (*PACKAGED, "setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "README.md")
@@ -63,6 +65,7 @@ def installed(wheel, tmp_path_factory) -> Path:
 
 
 def test_the_wheel_holds_what_is_needed_and_no_more(wheel):
+    assert wheel.name.startswith(f"msdeaot_tracker-{msdeaot_tracker.__version__}-py3-none-any")
     names = zipfile.ZipFile(wheel).namelist()
     assert "msdeaot_integration/trackers.ini" in names
     assert "msdeaot_integration/stacks/full.yaml" in names

@@ -85,14 +85,14 @@ def _evaluate(workspace: Path, trackers: Sequence[str], sequences: int) -> None:
     out = workspace.parent
     with tqdm(total=sequences + 2 * len(trackers) + 2, bar_format=BAR) as bar:
         bar.set_description_str("making videos")
-        first, *_ = _make_sequences(workspace, sequences, bar)
+        names = _make_sequences(workspace, sequences, bar)
         for tracker in trackers:
             bar.set_description_str(f"vot evaluate {tracker}")
             evaluate(workspace, tracker, progress=_Steps(bar, 2))
         bar.set_description_str("vot analysis")
         analysis = analyse(workspace, trackers, name="demo", progress=_Steps(bar, 1))
         bar.set_description_str("drawing")
-        video = _write_overlay(out / "overlay.mp4", workspace, trackers[0], first)
+        video = _write_overlay(out / "overlay.mp4", workspace, trackers[0], names)
         plot = _write_plot(out / "success.png", trackers, analysis["ope"])
         bar.set_description_str("done")
         bar.update(bar.total - bar.n)
@@ -168,24 +168,28 @@ def _clips_in_sight() -> Iterator[Clip]:
             yield clip
 
 
-def _write_overlay(path: Path, workspace: Path, tracker: str, sequence: str) -> Path:
-    """The toolkit's own record of the one-pass run, drawn on the frames."""
+def _write_overlay(path: Path, workspace: Path, tracker: str, sequences: Sequence[str]) -> Path:
+    """The toolkit's own record of the one-pass runs, drawn on the frames."""
+    with OverlayWriter(path, FPS) as writer:
+        for sequence in sequences:
+            frames = list_frames(workspace / "sequences" / sequence / "color")
+            run = zip(frames, *_read_run(workspace, tracker, sequence), strict=True)
+            for index, (frame, region, score) in enumerate(run):
+                image = read_image(frame)
+                height, width = image.shape[:2]
+                labels = region.rasterize((0, 0, width - 1, height - 1)).astype(np.int32)
+                writer.write(image, FrameResult(index, labels, {1: mask_to_box(labels > 0)}, {1: score}))
+    return path
+
+
+def _read_run(workspace: Path, tracker: str, sequence: str) -> tuple[list[Any], list[float]]:
+    """Region and confidence of each frame; of the first, which is given and not answered, the truth and 1."""
     from vot.region.io import read_trajectory
 
-    folder = workspace / "sequences" / sequence
     run = workspace / "results" / tracker / "ope" / sequence / f"{sequence}_001"
-    # The first frame is given, not answered.
-    regions = read_trajectory(str(folder / "groundtruth.txt"))[:1] + read_trajectory(f"{run}.bin")[1:]
+    truth = read_trajectory(str(workspace / "sequences" / sequence / "groundtruth.txt"))
     _, *confidences = run.with_name(f"{run.name}_confidence.value").read_text(encoding="utf-8").splitlines()
-    scores = [1.0, *map(float, confidences)]
-    frames = list_frames(folder / "color")
-    with OverlayWriter(path, FPS) as writer:
-        for index, (frame, region, score) in enumerate(zip(frames, regions, scores, strict=True)):
-            image = read_image(frame)
-            height, width = image.shape[:2]
-            labels = region.rasterize((0, 0, width - 1, height - 1)).astype(np.int32)
-            writer.write(image, FrameResult(index, labels, {1: mask_to_box(labels > 0)}, {1: score}))
-    return path
+    return truth[:1] + read_trajectory(f"{run}.bin")[1:], [1.0, *map(float, confidences)]
 
 
 def _write_plot(path: Path, trackers: Sequence[str], ope: Mapping[str, Any]) -> Path:
