@@ -3,6 +3,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from msdeaot_tracker import PRESETS, Box, InputError, Tracker, TrackerError, override
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig
@@ -207,6 +208,26 @@ def _stored_bytes(tracker: Tracker) -> int:
             storage = tensor.untyped_storage()
             found[storage.data_ptr()] = storage.nbytes()
     return sum(found.values())
+
+
+class NoFloat64(TorchDispatchMode):
+    """Stands for a device without float64 (mps): every operation that makes such a tensor is an error."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        outcome = function(*args, **(kwargs or {}))
+        for tensor in outcome if isinstance(outcome, tuple | list) else (outcome,):
+            assert not (isinstance(tensor, torch.Tensor) and tensor.dtype == torch.float64), function
+        return outcome
+
+
+def test_nothing_needs_float64(model, video):
+    with pytest.raises(AssertionError), NoFloat64():
+        torch.zeros(1, dtype=torch.float64)
+    with NoFloat64():
+        tracker = Tracker(model)
+        tracker.initialize(video[0], {i: mask_at(4 * i, 3 * i, 4, 3) for i in range(1, 13)})
+        assert_consistent(tracker.track(video[1], {20: (40, 30, 16, 12)}), {*range(1, 13), 20})
+        assert_consistent(tracker.track(video[2]), {*range(1, 13), 20})
 
 
 def test_scores_and_boxes_of_absent_objects(model, video):
