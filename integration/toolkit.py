@@ -93,11 +93,12 @@ def _has_result(workspace: Path, tracker: str, name: str) -> bool:
 def _vot(arguments: Sequence[str], workspace: Path, progress: Progress | None) -> list[str]:
     """Run a command in the workspace and return the lines it wrote, without colours and percentages."""
     require_toolkit()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("VOT_")}  # its settings
     lines = []
     with subprocess.Popen(
         [sys.executable, "-m", "vot", *arguments],
         cwd=workspace,
-        env=os.environ | {"PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"},
+        env=environment | {"PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

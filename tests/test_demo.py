@@ -56,7 +56,7 @@ def test_an_earlier_demo_is_replaced_and_nothing_else(tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path)]) == 2
     assert "not a workspace of an earlier demo" in capsys.readouterr().err
     assert (old / "letters.txt").is_file()
-    (old / "config.yaml").write_text("{}")
+    (old / demo.REGISTRY).write_text("")
     assert demo._clean_workspace(tmp_path) == old
     assert not list(old.iterdir())
 

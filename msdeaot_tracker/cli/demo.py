@@ -44,6 +44,7 @@ CLIPS = ClipConfig(
     turning_probability=0.3,
 )
 BASELINE = "StaticBox"
+REGISTRY = "trackers.ini"
 BAR = "{desc:24}|{bar:30}| {percentage:3.0f}% [{elapsed}]"
 
 
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if args.sequences < 1:
         raise InputError(f"--sequences {args.sequences}: at least one is needed")
     workspace = _clean_workspace(args.out)
-    plugin, *_ = _write_registry(workspace / "trackers.ini", str(device))
+    plugin, *_ = _write_registry(workspace / REGISTRY, str(device))
     try:
         _evaluate(workspace, (plugin, BASELINE), args.sequences)
     except ToolkitError as error:
@@ -120,7 +121,7 @@ def _clean_workspace(out: Path) -> Path:
     workspace = (out / "workspace").resolve()
     if not str(workspace).isascii():
         raise InputError(f"--out: vot-trax cannot open files below a folder with other than ASCII letters: {workspace}")
-    if (workspace / "config.yaml").is_file():
+    if (workspace / REGISTRY).is_file():
         shutil.rmtree(workspace)
     try:
         workspace.mkdir(parents=True)
@@ -138,9 +139,8 @@ def _write_registry(path: Path, device: str) -> list[str]:
     plugin = registry[registry.sections()[0]]
     plugin["command"] = f"from {plugin['command']} import run; run(device={device!r})"
     quote = subprocess.list2cmdline if sys.platform == "win32" else shlex.join
-    for section in registry.values():
-        # The toolkit pastes the interpreter into a command line, where a space would end it.
-        section["python"] = quote([sys.executable]).replace("%", "%%")
+    # The toolkit pastes the interpreter into a command line, where a space would end it.
+    registry["DEFAULT"]["python"] = quote([sys.executable]).replace("%", "%%")
     with path.open("w", encoding="utf-8") as file:
         registry.write(file)
     return registry.sections()
@@ -156,7 +156,7 @@ def _make_sequences(workspace: Path, sequences: int, bar: tqdm) -> list[str]:
         anchors = spread_anchors([True] * len(clip.frames), ANCHORS)
         write_sequence(workspace / "sequences" / name, clip.frames, clip.labels == 1, anchors=anchors, fps=FPS)
         bar.update(1)
-    write_workspace(workspace, names, stack=stack_path("ope_multistart"), registries=[workspace / "trackers.ini"])
+    write_workspace(workspace, names, stack=stack_path("ope_multistart"), registries=[workspace / REGISTRY])
     return names
 
 
