@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ..types import LayerTokens
 
 # Elements of one block of logits; blocks bound the memory of long reads and stay in the CPU's cache.
-_LOGITS = {"cpu": 1 << 20, "default": 1 << 25}
+_LOGITS = {"cpu": 1 << 22, "default": 1 << 25}
 # Queries of one band of the windowed read; a band is whole rows, so few rows waste less work on far keys.
 _BAND = {"cpu": 192, "default": 4096}
 
