@@ -46,16 +46,6 @@ class Tolerance:
 
     logits: float
     inner: float
-    merged: bool = False  # the logits are those of several groups, merged
-
-    def for_merged(self) -> Tolerance:
-        """A merged logit is the log-odds of a softmax: a difference of two logits, with up to twice their error."""
-        return replace(self, logits=2 * self.logits, merged=True)
-
-    def of_logits(self, wanted: np.ndarray) -> np.ndarray:
-        """Per value. Merging goes through float32 probabilities p, one step of which moves a logit by eps / (1 - p)."""
-        limit = np.full(wanted.shape, self.logits)
-        return limit + np.finfo(np.float32).eps * (1 + np.exp(wanted.astype(float))) if self.merged else limit
 
 
 TOLERANCES = {
@@ -88,7 +78,7 @@ class Report:
         )
 
     def compare_logits(self, name: str, found: Tensor, wanted: np.ndarray) -> None:
-        difference = self._difference(name, found.numpy(), wanted, self.tolerance.of_logits(wanted))
+        difference = self._difference(name, found.numpy(), wanted, self.tolerance.logits)
         self.logits = max(self.logits, difference)
 
     def compare_inner(self, prefix: str, values: dict[str, np.ndarray], golden: np.lib.npyio.NpzFile) -> None:
@@ -117,7 +107,7 @@ class Report:
         if found != wanted:
             self.problems.append(f"{name} is {found}, expected {wanted}")
 
-    def _difference(self, name: str, found: np.ndarray, wanted: np.ndarray, limit: float | np.ndarray) -> float:
+    def _difference(self, name: str, found: np.ndarray, wanted: np.ndarray, limit: float) -> float:
         if found.shape != wanted.shape:
             self.problems.append(f"{name} has shape {found.shape}, expected {wanted.shape}")
             return float("inf")
@@ -209,8 +199,7 @@ def check(path: Path, model_name: str, keys_file: Path) -> Report:
     vmos = model_name == "vmos"
     model = build(model_name, keys_file)
     groups = Groups(model, meta["nobj"], memory_config(meta, vmos=vmos))
-    tolerance = TOLERANCES[model_name]
-    report = Report(tolerance if len(groups.counts) == 1 else tolerance.for_merged())
+    report = Report(TOLERANCES[model_name])
     upsample = {"size": (meta["H"], meta["W"]), "mode": "bilinear", "align_corners": model.preset.model.align_corners}
     frames = vmos_frames(golden, meta, report) if vmos else video_frames(golden, meta, report, model)
     for t, (features, labels) in enumerate(frames):
