@@ -11,9 +11,10 @@ from torch.utils.data import Dataset
 
 from .procedural import ClipConfig, generate_clip
 
-Batch = tuple[
-    Tensor, Tensor
-]  # frames uint8 [B, T, 3, S, S]; labels uint8 [B, T, S, S], objects 1..n of the first frame
+ABSENCE = 0.25  # share of the objects that leave or are covered for a while, so that the model learns to say nothing
+
+# frames uint8 [B, T, 3, S, S] and labels uint8 [B, T, S, S], objects 1..n of the first frame
+Batch = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class ProceduralBatches(Dataset[list[Batch]]):
     def __init__(self, config: BatchConfig, items: int, seed: int, clips: ClipConfig | None = None):
         self._config, self._items, self._seed = config, items, seed
         side = config.size + config.margin
-        self._clips = clips or ClipConfig(height=side, width=side, frames=config.frames + config.spare_frames)
+        self._clips = clips or ClipConfig(
+            height=side, width=side, frames=config.frames + config.spare_frames, absence_probability=ABSENCE
+        )
 
     def __len__(self) -> int:
         return self._items
