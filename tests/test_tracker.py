@@ -105,6 +105,17 @@ def test_reinitializing_replaces_the_mask_and_adds_a_reference(model, video):
     assert tracker.memory_tokens == 2 * before
 
 
+def test_a_frame_with_targets_is_remembered_like_a_first_frame(model, video):
+    """It reads itself with the new masks; what was propagated to it from before does not enter (PARITY 11, 22)."""
+    later, first = Tracker(model), Tracker(model)
+    later.initialize(video[0], {1: mask_at(10, 20)})
+    later.track(video[1], {1: mask_at(50, 40)})
+    first.initialize(video[1], {1: mask_at(50, 40)})
+    for again, expected in zip(*(t._groups[0].memory.view().short_term for t in (later, first)), strict=True):
+        for one, other in zip(again.tensors, expected.tensors, strict=True):
+            assert torch.allclose(one, other, atol=1e-5)
+
+
 def test_more_objects_than_identities_encode_each_frame_once(model, video):
     tracker = Tracker(model)
     calls = []
