@@ -24,7 +24,7 @@ class GatedProjection(nn.Module):
     def forward(self, read: Tensor, gate: Tensor, size: MapSize) -> Tensor:
         """read, gate [B, N, 4 C] -> [B, N, 2 C], visual | identity."""
         on_map = (read * gate).transpose(1, 2).unflatten(2, size)
-        # On CPU the gradient of a depth-wise convolution is about four times slower in bfloat16 than in float32.
+        # On CPU the gradient of a depth-wise convolution is much slower in bfloat16 than in float32.
         with torch.autocast(on_map.device.type, enabled=on_map.device.type != "cpu"):
             on_map = self.depthwise(on_map.to(self.depthwise.weight.dtype))
         return self.projection(self.dropout(on_map).flatten(2).transpose(1, 2))
