@@ -10,7 +10,7 @@ from .checkpoints import load_model
 from .config import PRESETS, Preset, override
 from .initializers import Initializer, make_initializer
 from .tracker import Tracker
-from .types import Box, CheckpointError, FrameResult, InputError, TrackerError
+from .types import Box, CheckpointError, FrameResult, InputError, MaskEstimate, TrackerError
 
 __version__ = "0.1.0"
 
@@ -21,6 +21,7 @@ __all__ = [
     "FrameResult",
     "Initializer",
     "InputError",
+    "MaskEstimate",
     "Preset",
     "Tracker",
     "TrackerError",

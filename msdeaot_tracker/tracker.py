@@ -70,8 +70,9 @@ class Tracker:
         """`preset` replaces the model's own settings of memory and tracker; its model settings are not looked at."""
         self._model = model
         self._preset = preset if preset is not None else model.preset
-        self._initializer = make_initializer(initializer) if isinstance(initializer, str) else initializer
         self._device = next(model.parameters()).device
+        named = isinstance(initializer, str)
+        self._initializer = make_initializer(initializer, device=self._device) if named else initializer
         self._groups: list[ObjectGroup] = []
         self._image_size: tuple[int, int] | None = None
         self._frame_index = 0
@@ -208,7 +209,7 @@ class Tracker:
                 raise InputError(f"object {object_id}: mask is {target.shape}, the image {(height, width)}")
             mask = target != 0
         else:
-            mask = self._initializer(image, clip_box(target, height, width))
+            mask = self._initializer(image, clip_box(target, height, width)).mask
         if not mask.any():
             raise InputError(f"object {object_id}: the mask is empty")
         return mask

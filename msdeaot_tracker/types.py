@@ -35,6 +35,26 @@ class Box(NamedTuple):
 
 
 @dataclass(frozen=True)
+class MaskEstimate:
+    """What an initializer makes of a box on an image [H, W], in the image's pixels.
+
+    mask:         bool [H, W], never empty.
+    source:       who made the mask ("grabcut", "sam", "ar"), and of several how it came about ("ar+sam: mean").
+    probability:  float32 [H, W] in [0, 1] that a pixel is the object's; None: only the mask is known.
+    box:          a rectangle estimated for itself (Alpha-Refine's corners), which may differ from the mask's.
+    details:      the numbers and choices behind the mask, for tables; plain values, by name.
+    alternatives: further masks of the same object, bool [H, W], to be remembered beside the first.
+    """
+
+    mask: np.ndarray
+    source: str
+    probability: np.ndarray | None = None
+    box: Box | None = None
+    details: Mapping[str, float | str] = field(default_factory=dict)
+    alternatives: tuple[np.ndarray, ...] = ()
+
+
+@dataclass(frozen=True)
 class FrameResult:
     """What the tracker says about one frame, in the pixels of the image it was given.
 

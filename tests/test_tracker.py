@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from msdeaot_tracker import PRESETS, Box, InputError, Tracker, TrackerError, override
+from msdeaot_tracker import PRESETS, Box, InputError, MaskEstimate, Tracker, TrackerError, override
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig
 from msdeaot_tracker.geometry import mask_to_box
 from msdeaot_tracker.models import MSDeAOT
@@ -68,7 +68,7 @@ def test_a_box_becomes_a_mask_through_the_initializer(model, video):
 
     def initializer(image, box):
         seen.append(box)
-        return mask_at(5, 6)
+        return MaskEstimate(mask_at(5, 6), source="test")
 
     result = Tracker(model, initializer=initializer).initialize(video[0], {1: (4, 5, 30, 20)})
     assert seen == [Box(4, 5, 30, 20)]

@@ -7,16 +7,18 @@ that one which needs an optional package costs nothing to those who do not use i
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
-from ..types import Box, InputError
+from ..types import Box, InputError, MaskEstimate
 
 
 class Initializer(Protocol):
-    def __call__(self, image: np.ndarray, box: Box) -> np.ndarray:
-        """The object's mask, bool [H, W], never empty.
+    def __call__(self, image: np.ndarray, box: Box) -> MaskEstimate:
+        """The object in the box.
 
         image: uint8 [H, W, 3] RGB.
         box:   in pixels, inside the image and with an area (`geometry.clip_box` sees to both).
@@ -24,26 +26,52 @@ class Initializer(Protocol):
         ...
 
 
-def _box(**options: Any) -> Initializer:
+class BoxRefiner(Protocol):
+    """An initializer that remembers how an object looked, and finds its exact box on later frames."""
+
+    def reference(self, image: np.ndarray, box: Box) -> Any:
+        """What is remembered of the object in `box`, for `refine`."""
+        ...
+
+    def refine(self, image: np.ndarray, box: Box, reference: Any) -> MaskEstimate:
+        """The object near `box`; `box` of the estimate is None when there is nothing to be found."""
+        ...
+
+
+def _box() -> type[Initializer]:
     from .box import FilledBox
 
-    return FilledBox(**options)
+    return FilledBox
 
 
-def _grabcut(**options: Any) -> Initializer:
+def _grabcut() -> type[Initializer]:
     from .grabcut import GrabCut
 
-    return GrabCut(**options)
+    return GrabCut
 
 
-INITIALIZERS: dict[str, Callable[..., Initializer]] = {
+INITIALIZERS: dict[str, Callable[[], type[Initializer]]] = {
     "box": _box,
     "grabcut": _grabcut,
 }
 
 
-def make_initializer(name: str, **options: Any) -> Initializer:
-    """The initializer of that name; options are the fields of its class. InputError for an unknown name."""
+def make_initializer(name: str, *, device: str | torch.device = "auto", **options: Any) -> Initializer:
+    """The initializer of that name.
+
+    device:  where its network runs, if it has one; as for `load_model`.
+    options: its own settings, the arguments of its class.
+
+    InputError: unknown name or setting. ImportError: it needs an optional package. CheckpointError: its weights.
+    """
     if name not in INITIALIZERS:
         raise InputError(f"unknown initializer {name!r}; there are: {', '.join(sorted(INITIALIZERS))}")
-    return INITIALIZERS[name](**options)
+    kind = INITIALIZERS[name]()
+    settings = set(signature(kind).parameters)
+    for option in options:
+        if option not in settings - {"device"}:
+            known = ", ".join(sorted(settings - {"device"})) or "none"
+            raise InputError(f"initializer {name!r} has no setting {option!r}; it has: {known}")
+    if "device" in settings:
+        options["device"] = device
+    return kind(**options)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..geometry import box_to_mask
-from ..types import Box
+from ..types import Box, MaskEstimate
 
 
 @dataclass(frozen=True)
 class FilledBox:
-    def __call__(self, image: np.ndarray, box: Box) -> np.ndarray:
-        return box_to_mask(box, *image.shape[:2])
+    def __call__(self, image: np.ndarray, box: Box) -> MaskEstimate:
+        return MaskEstimate(box_to_mask(box, *image.shape[:2]), source="box")

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..geometry import box_to_mask, mask_to_box
-from ..types import Box
+from ..types import Box, MaskEstimate
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class GrabCut:
     long_side: int = 400  # pixels; larger crops are reduced to this, so that the time does not grow with the image
     iterations: int = 5
 
-    def __call__(self, image: np.ndarray, box: Box) -> np.ndarray:
+    def __call__(self, image: np.ndarray, box: Box) -> MaskEstimate:
         height, width = image.shape[:2]
         filled = box_to_mask(box, height, width)
         x, y, w, h = mask_to_box(filled)
@@ -47,13 +47,15 @@ class GrabCut:
         mask[crop] = self._cut(image[crop], seeds)
         mask &= filled
         part = mask.sum() / (w * h)
+        shape = "cut"
         if not _NOTHING < part < _EVERYTHING:
+            shape = "ellipse"
             logger.warning(
                 "GrabCut took %.0f %% of box (%g, %g, %g, %g) as the object: using the ellipse in it", 100 * part, *box
             )
             mask[:] = False
             mask[y : y + h, x : x + w] = ellipse(h, w)
-        return mask
+        return MaskEstimate(mask, source="grabcut", details={"shape": shape, "part_of_box": float(part)})
 
     def _cut(self, crop: np.ndarray, seeds: np.ndarray) -> np.ndarray:
         """uint8 [h, w, 3] and GC_* labels [h, w] -> bool [h, w]; empty when one side has no pixel to learn from."""
