@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 import torch
 
-from msdeaot_tracker.checkpoints import pick_device
 from msdeaot_tracker.config import PRESETS, find_preset
+from msdeaot_tracker.device import pick_device
 from msdeaot_tracker.memory import Memory
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.tracker import Tracker

@@ -36,6 +36,34 @@ def box_to_mask(box: Box, height: int, width: int) -> np.ndarray:
     return mask
 
 
+def ellipse(rows: int, columns: int, size: float = 1.0) -> np.ndarray:
+    """bool [rows, columns]: pixels whose centre lies in the centred ellipse with axes `size` times the sides."""
+    y, x = ((np.arange(n) + 0.5 - n / 2) / (size * n / 2) for n in (rows, columns))
+    return y[:, None] ** 2 + x[None] ** 2 <= 1
+
+
+def ellipse_in_box(box: Box, height: int, width: int) -> np.ndarray:
+    """bool [H, W]: the ellipse that touches the box's sides; the best guess when nothing but the box is known."""
+    filled = box_to_mask(box, height, width)
+    x, y, w, h = mask_to_box(filled)
+    filled[y : y + h, x : x + w] = ellipse(h, w)
+    return filled
+
+
+def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two bool masks [H, W]; 1 where both are empty."""
+    union = int(np.count_nonzero(a | b))
+    return int(np.count_nonzero(a & b)) / union if union else 1.0
+
+
+def rectangle_iou(a: Box, b: Box) -> float:
+    """Intersection over union of two rectangles with an area, in [0, 1]."""
+    width = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
+    height = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
+    shared = max(width, 0.0) * max(height, 0.0)
+    return shared / (a.w * a.h + b.w * b.h - shared)
+
+
 def clip_box(box: Sequence[float], height: int, width: int) -> Box:
     """The part of (x, y, w, h) inside an image, with a warning when that is not all of it.
 

@@ -14,11 +14,12 @@ import parity
 import pytest
 import torch
 
-from msdeaot_tracker.checkpoints import file_sha256, load_model, load_state, pick_device, save_checkpoint
+from msdeaot_tracker.checkpoints import file_sha256, load_model, load_state, save_checkpoint
 from msdeaot_tracker.checkpoints.convert import DROPPED, convert, official_layout, official_shapes
 from msdeaot_tracker.config import PRESETS
+from msdeaot_tracker.device import explain_out_of_memory, pick_device
 from msdeaot_tracker.models import MSDeAOT
-from msdeaot_tracker.types import CheckpointError, InputError
+from msdeaot_tracker.types import CheckpointError, InputError, TrackerError
 
 MODELS = {"deaott": "deaot-t", "r50_deaotl": "r50-deaot-l", "swinb_deaotl": "swinb-deaot-l", "vmos": None}
 
@@ -296,3 +297,14 @@ def test_unknown_and_unavailable_devices_are_input_errors(name):
 def test_the_automatic_device_is_one_that_works():
     assert torch.ones(2, device=pick_device("auto")).sum().item() == 2
     assert pick_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError("CUDA: 2 GiB"), RuntimeError("mps: out of memory")])
+def test_a_full_device_is_explained(error):
+    with (
+        pytest.raises(TrackerError, match="out of memory while drawing: use a pencil"),
+        explain_out_of_memory("drawing", "use a pencil"),
+    ):
+        raise error
+    with pytest.raises(RuntimeError, match="shapes"), explain_out_of_memory("drawing", "use a pencil"):
+        raise RuntimeError("shapes do not fit")

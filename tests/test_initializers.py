@@ -5,16 +5,11 @@ import cv2
 import numpy as np
 import pytest
 
-from msdeaot_tracker.geometry import mask_to_box
+from msdeaot_tracker.geometry import ellipse, mask_iou, mask_to_box
 from msdeaot_tracker.initializers import INITIALIZERS, make_initializer
-from msdeaot_tracker.initializers.grabcut import ellipse
 from msdeaot_tracker.types import Box, InputError
 
 DAVIS = Path(__file__).parents[2] / "shared" / "real" / "davis16_dev"
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    return float((a & b).sum() / (a | b).sum())
 
 
 def image_with(mask: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -46,12 +41,12 @@ def test_box_fills_the_box():
 def test_grabcut_finds_an_object_of_another_colour(star):
     mask = make_initializer("grabcut")(image_with(star), mask_to_box(star)).mask
     assert mask.shape == star.shape and mask.dtype == bool
-    assert iou(mask, star) > 0.9
+    assert mask_iou(mask, star) > 0.9
 
 
 def test_grabcut_ignores_the_same_colour_outside_the_box(star):
     image = image_with(star | (np.arange(120) > 110))
-    assert iou(make_initializer("grabcut")(image, mask_to_box(star)).mask, star) > 0.8
+    assert mask_iou(make_initializer("grabcut")(image, mask_to_box(star)).mask, star) > 0.8
 
 
 def test_grabcut_repeats_itself_whatever_was_drawn_before():
@@ -74,7 +69,7 @@ def test_grabcut_repeats_itself_whatever_was_drawn_before():
 def test_grabcut_of_a_large_image_agrees_with_the_small_one(star):
     large = cv2.resize(image_with(star), None, fx=6, fy=6, interpolation=cv2.INTER_NEAREST)
     truth = np.kron(star, np.ones((6, 6), bool))
-    assert iou(make_initializer("grabcut")(large, mask_to_box(truth)).mask, truth) > 0.9
+    assert mask_iou(make_initializer("grabcut")(large, mask_to_box(truth)).mask, truth) > 0.9
 
 
 def test_a_reduced_crop_does_not_spill_over_the_box():
@@ -135,6 +130,6 @@ def test_grabcut_on_real_first_frames():
     for folder in sorted((DAVIS / "Annotations").iterdir()):
         truth = read_mask(folder / "00000.png") > 0
         image = read_image(DAVIS / "JPEGImages" / folder.name / "00000.jpg")
-        scores.append(iou(make_initializer("grabcut")(image, mask_to_box(truth)).mask, truth))
+        scores.append(mask_iou(make_initializer("grabcut")(image, mask_to_box(truth)).mask, truth))
     assert len(scores) == 6
     assert np.mean(scores) > 0.64  # 0.680 measured; a plain rectangle in the full image reaches 0.644

@@ -8,13 +8,12 @@ from msdeaot_tracker.evaluation import (
     StaticTracker,
     box_iou,
     find_sequences,
-    jaccard,
     one_pass_ious,
     run_sequence,
     success_curve,
     success_score,
 )
-from msdeaot_tracker.geometry import mask_to_box
+from msdeaot_tracker.geometry import mask_iou, mask_to_box
 from msdeaot_tracker.types import Box, FrameResult, InputError
 
 DAVIS = Path(__file__).parents[2] / "shared" / "real" / "davis16_dev"
@@ -41,7 +40,7 @@ def test_box_iou_agrees_with_counting_pixels():
         filled[y : y + h, x : x + w] = True
         return filled
 
-    counted = [jaccard(mask(*a), mask(*b)) for a, b in zip(boxes, others, strict=True)]
+    counted = [mask_iou(mask(*a), mask(*b)) for a, b in zip(boxes, others, strict=True)]
     np.testing.assert_allclose(box_iou(boxes, others), counted)
 
 
@@ -78,13 +77,13 @@ def test_success_score_is_close_to_the_mean_overlap():
 # Masks
 
 
-def test_jaccard():
+def test_mask_iou():
     a, b = np.zeros((2, 4, 4), bool)
-    assert jaccard(a, b) == 1
+    assert mask_iou(a, b) == 1
     a[0] = True
-    assert jaccard(a, b) == 0
+    assert mask_iou(a, b) == 0
     b[:, 0] = True
-    assert jaccard(a, b) == pytest.approx(1 / 7)
+    assert mask_iou(a, b) == pytest.approx(1 / 7)
 
 
 # Sequences

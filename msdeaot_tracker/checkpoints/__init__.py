@@ -1,5 +1,5 @@
 """Weights on disk: our format, the official releases of DeAOT and VMOS, and the models built from them."""
 
-from .io import file_sha256, load_model, load_state, pick_device, save_checkpoint, shipped_weights
+from .io import file_sha256, load_model, load_state, save_checkpoint, shipped_weights
 
-__all__ = ["file_sha256", "load_model", "load_state", "pick_device", "save_checkpoint", "shipped_weights"]
+__all__ = ["file_sha256", "load_model", "load_state", "save_checkpoint", "shipped_weights"]

@@ -22,8 +22,9 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from ..config import DEFAULT_PRESET, ModelConfig, Preset, Stage, config_as_dict, find_preset, override
+from ..device import pick_device
 from ..models import MSDeAOT
-from ..types import CheckpointError, InputError
+from ..types import CheckpointError
 from .convert import check_shapes, convert, official_layout
 from .zoo import where_to_find
 
@@ -128,24 +129,6 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def pick_device(name: str | torch.device = "auto") -> torch.device:
-    """The named device, or the best there is. InputError: unknown, or not on this machine."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return torch.device(next(kind for kind, there in available.items() if there))
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in available:
-        raise InputError(f"unknown device {str(name)!r}: use auto, cpu, mps, cuda or cuda:<number>")
-    count = torch.cuda.device_count() if device.type == "cuda" else 1
-    if not available[device.type] or (device.index or 0) >= count:
-        there = ", ".join(kind for kind, is_there in available.items() if is_there)
-        raise InputError(f"device {str(name)!r} is not available here (there is: {there})")
-    return device
 
 
 def _read_own(path: Path) -> WeightsFile:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..checkpoints import pick_device
 from ..data import Clip, ClipConfig, generate_clip
+from ..device import pick_device
 from ..geometry import mask_to_box
 from ..images import read_image
 from ..types import FrameResult, InputError

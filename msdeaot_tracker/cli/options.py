@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import ast
+from typing import Any
 
 from ..checkpoints import load_model
-from ..initializers import INITIALIZERS
+from ..initializers import INITIALIZERS, Initializer, make_initializer
 from ..models import MSDeAOT
 from ..tracker import Tracker
+from ..types import InputError
+
+Group = argparse._ArgumentGroup
 
 
 def add_tracker_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("tracker")
     group.add_argument("--preset", metavar="NAME", help="model to use (default: the one that comes with its weights)")
     group.add_argument("--weights", metavar="FILE", help="weights to use (default: those that come with the preset)")
-    group.add_argument(
-        "--initializer",
-        metavar="NAME",
-        default="grabcut",
-        help=f"from a box to a mask: {', '.join(sorted(INITIALIZERS))} (default: %(default)s)",
-    )
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda[:i] or mps (default: %(default)s)")
+    add_initializer_options(group)
+    add_device_option(group)
     group.add_argument(
         "--set",
         dest="settings",
@@ -31,7 +31,55 @@ def add_tracker_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_initializer_options(group: Group) -> None:
+    group.add_argument(
+        "--initializer",
+        metavar="NAME",
+        default="grabcut",
+        help=f"from a box to a mask: {', '.join(sorted(INITIALIZERS))}, or two of them, as in ar+sam "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--initializer-set",
+        dest="initializer_settings",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="change a setting of the initializer, as in weights=FILE; of ar+sam, as in sam.weights=FILE; repeatable",
+    )
+
+
+def add_device_option(group: Group) -> None:
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda[:i] or mps (default: %(default)s)")
+
+
 def load_tracker(args: argparse.Namespace) -> tuple[MSDeAOT, Tracker]:
     """The model on its device, and a tracker over it."""
     model = load_model(args.preset, weights=args.weights, device=args.device, overrides=args.settings)
-    return model, Tracker(model, initializer=args.initializer)
+    device = next(model.parameters()).device
+    return model, Tracker(model, initializer=load_initializer(args, device))
+
+
+def load_initializer(args: argparse.Namespace, device: Any) -> Initializer:
+    return make_initializer(args.initializer, device=device, **parse_settings(args.initializer_settings))
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """["iterations=3", "sam.weights=a.pth"] -> {"iterations": 3, "sam": {"weights": "a.pth"}}.
+
+    A value is a Python literal or, if it is none, the text itself.
+    """
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        path, separator, text = setting.partition("=")
+        *parents, name = path.strip().split(".")
+        if not separator or not all([*parents, name]):
+            raise InputError(f"--initializer-set {setting!r} is not of the form KEY=VALUE")
+        node = parsed
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        try:
+            node[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            node[name] = text
+    return parsed

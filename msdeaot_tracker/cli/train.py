@@ -28,9 +28,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     import torch
 
-    from ..checkpoints import pick_device
     from ..config import find_preset
     from ..data.batches import BatchConfig
+    from ..device import pick_device
     from ..models import MSDeAOT
     from ..training.loop import TrainConfig, Trainer
 

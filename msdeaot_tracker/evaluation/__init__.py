@@ -1,7 +1,7 @@
 """How well a tracker does on sequences whose truth is known."""
 
 from .datasets import Sequence, find_sequences
-from .metrics import box_iou, jaccard, one_pass_ious, success_curve, success_score
+from .metrics import box_iou, one_pass_ious, success_curve, success_score
 from .runner import ObjectScore, SequenceScore, StaticTracker, VideoTracker, run_sequence
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "VideoTracker",
     "box_iou",
     "find_sequences",
-    "jaccard",
     "one_pass_ious",
     "run_sequence",
     "success_curve",

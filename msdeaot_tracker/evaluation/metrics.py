@@ -36,9 +36,3 @@ def success_curve(ious: np.ndarray) -> np.ndarray:
 def success_score(ious: np.ndarray) -> float:
     """Area under the success curve, in [0, 20/21]: even perfect overlap is not above the last threshold."""
     return float(success_curve(ious).mean())
-
-
-def jaccard(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two bool masks [H, W]; 1 where both are empty (DAVIS' region similarity J)."""
-    union = int(np.count_nonzero(a | b))
-    return int(np.count_nonzero(a & b)) / union if union else 1.0

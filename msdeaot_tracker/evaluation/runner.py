@@ -9,10 +9,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from ..geometry import box_to_mask, mask_to_box
+from ..geometry import box_to_mask, mask_iou, mask_to_box
 from ..types import Box, FrameResult
 from .datasets import Sequence
-from .metrics import jaccard, one_pass_ious, success_score
+from .metrics import one_pass_ious, success_score
 
 Init = Literal["mask", "box"]
 ABSENT = (np.nan,) * 4
@@ -78,7 +78,7 @@ def run_sequence(
         for object_id, mask in masks.items():
             predicted[object_id].append(result.boxes[object_id] or ABSENT)
             truth[object_id].append(mask_to_box(mask) or ABSENT)
-            overlaps[object_id].append(jaccard(result.masks[object_id], mask))
+            overlaps[object_id].append(mask_iou(result.masks[object_id], mask))
         progress()
     scores = {
         object_id: ObjectScore(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..geometry import box_to_mask, mask_to_box
+from ..geometry import box_to_mask, ellipse, ellipse_in_box, mask_to_box
 from ..types import Box, MaskEstimate
 
 logger = logging.getLogger(__name__)
@@ -53,8 +53,7 @@ class GrabCut:
             logger.warning(
                 "GrabCut took %.0f %% of box (%g, %g, %g, %g) as the object: using the ellipse in it", 100 * part, *box
             )
-            mask[:] = False
-            mask[y : y + h, x : x + w] = ellipse(h, w)
+            mask = ellipse_in_box(box, height, width)
         return MaskEstimate(mask, source="grabcut", details={"shape": shape, "part_of_box": float(part)})
 
     def _cut(self, crop: np.ndarray, seeds: np.ndarray) -> np.ndarray:
@@ -74,9 +73,3 @@ class GrabCut:
         else:
             foreground[:] = False
         return cv2.resize(foreground.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR) > 0.5
-
-
-def ellipse(rows: int, columns: int, size: float = 1.0) -> np.ndarray:
-    """bool [rows, columns]: pixels whose centre lies in the centred ellipse with axes `size` times the sides."""
-    y, x = ((np.arange(n) + 0.5 - n / 2) / (size * n / 2) for n in (rows, columns))
-    return y[:, None] ** 2 + x[None] ** 2 <= 1
