@@ -49,6 +49,7 @@ setup(
         "pillow>=9.1",
         "safetensors>=0.4",
         "tqdm>=4.60",
+        "platformdirs>=3.0",
     ],
     extras_require={
         "vot": [
