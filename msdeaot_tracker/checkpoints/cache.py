@@ -24,6 +24,6 @@ def find_weights(name: str) -> Path:
     path = cache_dir() / find_entry(name).file
     if not path.is_file():
         raise CheckpointError(
-            f"the weights {name!r} are not there: fetch them with `msdeaot weights download {name}`, or put the file at {path}"
+            f"the weights {name!r} are not there: run `msdeaot weights download {name}`, or put the file at {path}"
         )
     return path
