@@ -6,7 +6,7 @@ that one which needs an optional package costs nothing to those who do not use i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any, Protocol
 
@@ -57,21 +57,43 @@ INITIALIZERS: dict[str, Callable[[], type[Initializer]]] = {
 
 
 def make_initializer(name: str, *, device: str | torch.device = "auto", **options: Any) -> Initializer:
-    """The initializer of that name.
+    """The initializer of that name, or two of them as one: "ar+sam" (`fusion.Fusion`).
 
     device:  where its network runs, if it has one; as for `load_model`.
-    options: its own settings, the arguments of its class.
+    options: its own settings, the arguments of its class. Of two: the settings of `Fusion`, and those of each part as a
+             dictionary under its name: `make_initializer("ar+sam", combine="both", sam={"variant": "vit_h"})`.
 
     InputError: unknown name or setting. ImportError: it needs an optional package. CheckpointError: its weights.
     """
+    names = name.split("+")
+    if len(names) == 1:
+        return _construct(name, _find(name), device, options)
+    if len(names) > 2 or names[0] == names[1]:
+        raise InputError(f"initializer {name!r}: two different ones can be joined, as in ar+sam")
+    from .fusion import Fusion
+
+    settings = {key: value for key, value in options.items() if key not in names}
+    _check_settings(name, Fusion, settings, hidden=("first", "second"))
+    parts = [_construct(part, _find(part), device, options.get(part, {})) for part in names]
+    return Fusion(*parts, **settings)
+
+
+def _find(name: str) -> type[Initializer]:
     if name not in INITIALIZERS:
         raise InputError(f"unknown initializer {name!r}; there are: {', '.join(sorted(INITIALIZERS))}")
-    kind = INITIALIZERS[name]()
-    settings = set(signature(kind).parameters)
+    return INITIALIZERS[name]()
+
+
+def _construct(name: str, kind: type[Initializer], device: str | torch.device, options: Any) -> Initializer:
+    if not isinstance(options, Mapping):
+        raise InputError(f"settings of initializer {name!r} are given as {name}.KEY=VALUE, got {options!r}")
+    _check_settings(name, kind, options, hidden=("device",))
+    on_device = {"device": device} if "device" in signature(kind).parameters else {}
+    return kind(**options, **on_device)
+
+
+def _check_settings(name: str, kind: type, options: Mapping[str, Any], hidden: Sequence[str]) -> None:
+    known = [setting for setting in signature(kind).parameters if setting not in hidden]
     for option in options:
-        if option not in settings - {"device"}:
-            known = ", ".join(sorted(settings - {"device"})) or "none"
-            raise InputError(f"initializer {name!r} has no setting {option!r}; it has: {known}")
-    if "device" in settings:
-        options["device"] = device
-    return kind(**options)
+        if option not in known:
+            raise InputError(f"initializer {name!r} has no setting {option!r}; it has: {', '.join(known) or 'none'}")
