@@ -1,0 +1,96 @@
+"""Text files of boxes, anchors and flags, as trackers and datasets write them, read with every fault named.
+
+What differs between tools is taken: commas, semicolons, tabs or spaces between values, Windows line ends, a byte-order
+mark, blank lines at the end. What would change a number is an InputError with file and line.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ..types import InputError
+
+_SEPARATOR = re.compile(r"[,;\t ]+")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?nan", re.IGNORECASE | re.ASCII)
+
+
+def read_boxes(path: Path, *, complete: bool = False) -> np.ndarray:
+    """float64 [N, 4]: one box (x, y, w, h) per line, so row i is line i + 1; a row of four NaN is kept as that.
+
+    complete: the last line must end with a line end, as every writer of results makes it; else the file was cut there,
+    perhaps within a number.
+    InputError, naming file and line: missing, empty, not text, not four numbers, some but not all of them NaN, cut.
+    """
+    text = _read_text(path)
+    boxes = _parse_rows(path, text, 4, "a box is x,y,w,h")
+    broken = np.flatnonzero(np.isnan(boxes).any(axis=1) & ~np.isnan(boxes).all(axis=1))
+    if len(broken):
+        raise InputError(f"{path}, line {broken[0] + 1}: a box with some numbers and some NaN")
+    if complete and not text.endswith(("\n", "\r")):
+        raise InputError(f"{path}, line {len(boxes)}: the line does not end, so the file was cut there")
+    return boxes
+
+
+def read_integers(path: Path, columns: int, meaning: str) -> np.ndarray:
+    """int64 [N, columns] of a file with whole numbers ("12" or "12.0"). InputError as in `read_boxes`."""
+    values = _parse_rows(path, _read_text(path), columns, meaning)
+    fractions = np.flatnonzero((values != np.floor(values)).any(axis=1))  # NaN as well: it equals nothing
+    if len(fractions):
+        raise InputError(f"{path}, line {fractions[0] + 1}: {meaning}, in whole numbers")
+    return values.astype(np.int64)
+
+
+def read_flags(path: Path) -> np.ndarray:
+    """bool [N] of a file with 0 or 1 for every frame, on one line (LaSOT) or on one line each (GOT-10k)."""
+    flags = [flag for line in _read_text(path).splitlines() for flag in _split(line)]
+    wrong = [flag for flag in flags if flag not in ("0", "1")]
+    if wrong or not flags:
+        raise InputError(f"{path}: {wrong[0] if wrong else 'empty'}, where 0 or 1 is expected for every frame")
+    return np.array(flags) == "1"
+
+
+def read_names(path: Path) -> list[str]:
+    """The lines of a list of sequences. InputError: missing, not text, a name that is not a plain path below here."""
+    names = [line.strip() for line in _read_text(path).splitlines()]
+    for number, name in enumerate(names, start=1):
+        if name and (Path(name).is_absolute() or ".." in Path(name).parts):
+            raise InputError(f"{path}, line {number}: {name} leads out of the folder")
+    return [name for name in names if name]
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a text file (byte {error.start})") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def _parse_rows(path: Path, text: str, columns: int, meaning: str) -> np.ndarray:
+    lines = text.rstrip().splitlines()
+    if not lines:
+        raise InputError(f"{path} is empty")
+    rows = np.empty((len(lines), columns))
+    for number, line in enumerate(lines, start=1):
+        values = _split(line)
+        wrong = [value for value in values if not _NUMBER.fullmatch(value)]
+        if wrong:
+            raise InputError(f"{path}, line {number}: {wrong[0][:40]!r} is not a number")
+        if len(values) != columns:
+            raise InputError(f"{path}, line {number}: {len(values)} values, {meaning}")
+        rows[number - 1] = [float(value) for value in values]
+    infinite = np.flatnonzero(np.isinf(rows).any(axis=1))  # 1e999
+    if len(infinite):
+        raise InputError(f"{path}, line {infinite[0] + 1}: not a finite number")
+    return rows
+
+
+def _split(line: str) -> list[str]:
+    line = line.strip()
+    return _SEPARATOR.split(line) if line else []
