@@ -50,6 +50,14 @@ class TrackerConfig:
     short_edge: int = 0  # pixels; smaller frames are enlarged to this as far as long_edge allows; 0: never
     objects_per_memory: int = 10  # 1: every object has a memory of its own
     mixed_precision: bool = True  # half precision on CUDA
+    refine_every: int | None = (
+        None  # frames; how often the initializer is asked about the current box; None: never again
+    )
+    refine_agreement: float = 0.5  # overlap (IoU) with the propagated mask from which on its answer replaces that mask
+
+    def __post_init__(self) -> None:
+        if self.refine_every is not None and self.refine_every < 1:
+            raise InputError(f"tracker.refine_every={self.refine_every}: a number of frames, at least 1, or None")
 
 
 @dataclass(frozen=True)

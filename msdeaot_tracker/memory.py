@@ -65,6 +65,10 @@ class Memory:
             self._append(HeldFrame(frame_index, reference), entry)
             self._last_append = frame_index
 
+    def write_reference(self, frame_index: int, entry: Entry) -> None:
+        """Hold another view of a reference frame that has been written: other masks of the same objects."""
+        self._append(HeldFrame(frame_index, reference=True), entry)
+
     def view(self) -> MemoryView:
         """What the next frame reads. The short-term frame is `short_term_lag` frames back, or the oldest there is."""
         frame, entry = self._recent[0]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,13 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .config import MemoryConfig, Preset
-from .geometry import clip_box, mask_to_box, merge_groups, network_size
-from .initializers import Initializer, make_initializer
+from .device import explain_out_of_memory
+from .geometry import mask_iou, mask_to_box, merge_groups, network_size
+from .initializers import BoxRefiner, Initializer, make_initializer
 from .memory import Memory
 from .models import MSDeAOT
-from .types import Box, Features, FrameResult, InputError, Propagation, TrackerError
-
-Target = Sequence[float] | np.ndarray  # a box (x, y, w, h) or a mask [H, W]
+from .targets import Target, check_image, estimate_masks, is_mask
+from .types import Box, Features, FrameResult, InputError, MaskEstimate, Propagation, TrackerError
 
 
 class ObjectGroup:
@@ -66,13 +69,26 @@ class Tracker:
     Images are uint8 [H, W, 3] RGB of one size; boxes and masks are in their pixels, whatever size the network works at.
     """
 
-    def __init__(self, model: MSDeAOT, *, initializer: str | Initializer = "grabcut", preset: Preset | None = None):
-        """`preset` replaces the model's own settings of memory and tracker; its model settings are not looked at."""
+    def __init__(
+        self,
+        model: MSDeAOT,
+        *,
+        initializer: str | Initializer = "grabcut",
+        preset: Preset | None = None,
+        box_refiner: BoxRefiner | None = None,
+    ):
+        """Everything but the model can be left as it is.
+
+        preset:      replaces the model's own settings of memory and tracker; its model settings are not looked at.
+        box_refiner: gives the boxes of tracked frames, in place of the masks' rectangles (Alpha-Refine is one).
+        """
         self._model = model
         self._preset = preset if preset is not None else model.preset
         self._device = next(model.parameters()).device
         named = isinstance(initializer, str)
         self._initializer = make_initializer(initializer, device=self._device) if named else initializer
+        self._box_refiner = box_refiner
+        self._appearance: dict[int, Any] = {}  # of each object, what the box refiner remembers of it
         self._groups: list[ObjectGroup] = []
         self._image_size: tuple[int, int] | None = None
         self._frame_index = 0
@@ -93,10 +109,11 @@ class Tracker:
         """
         if not targets:
             raise InputError("initialize needs at least one target")
-        _check_image(image, None)
-        masks = self._target_masks(image, targets)
-        self._groups, self._frame_index, self._image_size = [], 0, image.shape[:2]
-        return self._step(image, masks)
+        check_image(image, None)
+        given = estimate_masks(self._initializer, image, targets)
+        self._groups, self._appearance, self._frame_index, self._image_size = [], {}, 0, image.shape[:2]
+        self._look_at(image, targets, given)
+        return self._step(image, given)
 
     def track(self, image: np.ndarray, targets: Mapping[int, Target] | None = None) -> FrameResult:
         """The next frame. Targets add objects, or re-initialize those of the same id, on this frame.
@@ -105,10 +122,11 @@ class Tracker:
         """
         if self._image_size is None:
             raise TrackerError("track was called before initialize")
-        _check_image(image, self._image_size)
-        masks = self._target_masks(image, targets or {})
+        check_image(image, self._image_size)
+        given = estimate_masks(self._initializer, image, targets or {})
         self._frame_index += 1
-        return self._step(image, masks)
+        self._look_at(image, targets or {}, given)
+        return self._step(image, given)
 
     def remove(self, object_ids: Iterable[int]) -> None:
         """Stop tracking these objects; InputError for one that is not tracked. Their ids may be used again."""
@@ -117,23 +135,32 @@ class Tracker:
             if group is None:
                 raise InputError(f"object {object_id} is not tracked; tracked are: {self.object_ids}")
             group.remove(object_id)
+            self._appearance.pop(object_id, None)
         self._groups = [group for group in self._groups if group.object_ids]
 
     @torch.inference_mode()
-    def _step(self, image: np.ndarray, masks: Mapping[int, np.ndarray]) -> FrameResult:
-        labels, scores = np.zeros(image.shape[:2], np.int32), {}
-        if not self._groups and not masks:
-            return self._result(labels, scores)
-        with torch.autocast(self._device.type, enabled=self._preset.tracker.mixed_precision and self._on_cuda):
+    def _step(self, image: np.ndarray, given: Mapping[int, MaskEstimate]) -> FrameResult:
+        labels, scores, estimates = np.zeros(image.shape[:2], np.int32), {}, dict(given)
+        if not self._groups and not given:
+            return FrameResult(self._frame_index, labels, {}, {})
+        known = list(self._groups)
+        with self._on_device():
             features = self._model.encode(self._network_image(image))
-            known = list(self._groups)
             propagations = [self._model.propagate(features, group.memory.view()) for group in known]
             if known:
                 labels, scores = self._read(propagations, features, known)
-            renewed = self._paint(labels, masks)
-            scores.update(dict.fromkeys(masks, 1.0))
+        estimates |= self._refine(image, labels, [i for i in scores if i not in given])
+        _paint(labels, {i: estimate.mask for i, estimate in estimates.items()})
+        renewed = {self._group_of(object_id) for object_id in given}
+        scores.update(dict.fromkeys(given, 1.0))
+        with self._on_device():
             self._remember(features, dict(zip(known, propagations, strict=True)), labels, renewed)
-        return self._result(labels, scores)
+            for others in _alternative_labels(labels, given):
+                self._remember_alternative(features, others, renewed)
+        boxes: dict[int, Box | None] = {i: mask_to_box(labels == i) for i in self.object_ids}
+        scores = {i: scores[i] if boxes[i] else 0.0 for i in boxes}
+        boxes |= self._exact_boxes(image, {i: box for i, box in boxes.items() if box and i not in given})
+        return FrameResult(self._frame_index, labels, boxes, scores, estimates)
 
     def _read(
         self, propagations: Sequence[Propagation], features: Features, groups: Sequence[ObjectGroup]
@@ -158,12 +185,22 @@ class Tracker:
         scores = {i: s / n if n else 0.0 for i, s, n in zip(ids[1:], sums[1:], counts[1:], strict=True)}
         return np.array(ids, np.int32)[channel.cpu().numpy()], scores
 
-    def _paint(self, labels: np.ndarray, masks: Mapping[int, np.ndarray]) -> set[ObjectGroup]:
-        """Put the targets' masks over the predicted labels (PARITY 22) -> the groups that hold these targets."""
-        labels[np.isin(labels, list(masks))] = 0
-        for object_id in sorted(masks, key=lambda i: -int(masks[i].sum())):  # small objects stay on top
-            labels[masks[object_id]] = object_id
-        return {self._group_of(object_id) for object_id in masks}
+    def _refine(self, image: np.ndarray, labels: np.ndarray, object_ids: Sequence[int]) -> dict[int, MaskEstimate]:
+        """Every so many frames the initializer is asked again; its mask counts where it confirms the propagated one."""
+        every = self._preset.tracker.refine_every
+        if every is None or self._frame_index % every:
+            return {}
+        confirmed = {}
+        for object_id in object_ids:
+            mask = labels == object_id
+            box = mask_to_box(mask)
+            if box is None:
+                continue
+            estimate = self._initializer(image, box)
+            own = estimate.mask & (mask | (labels == 0))  # what belongs to other objects stays theirs
+            if mask_iou(own, mask) >= self._preset.tracker.refine_agreement:
+                confirmed[object_id] = replace(estimate, mask=own)
+        return confirmed
 
     def _remember(
         self,
@@ -173,15 +210,21 @@ class Tracker:
         renewed: set[ObjectGroup],
     ) -> None:
         """Write the frame with its final labels into every group's memory; where targets were given, as a reference."""
-        size = self._network_size
-        on_device = torch.from_numpy(labels).to(self._device, torch.float32)
-        small = F.interpolate(on_device[None, None], size, mode="nearest")[0, 0]
+        small = self._network_labels(labels)
         for group in self._groups:
             identity = self._model.identify(group.one_hot(small, self._preset.model.objects + 1))
             reference = group in renewed
             # A reference frame reads itself: what was propagated to it does not know the new masks (PARITY 11).
             propagation = self._model.propagate(features, identity) if reference else propagations[group]
             group.memory.write(self._frame_index, self._model.memorize(propagation, identity), reference=reference)
+
+    def _remember_alternative(self, features: Features, labels: np.ndarray, groups: Iterable[ObjectGroup]) -> None:
+        """The same frame once more, as a further reference with other masks."""
+        small = self._network_labels(labels)
+        for group in groups:
+            identity = self._model.identify(group.one_hot(small, self._preset.model.objects + 1))
+            entry = self._model.memorize(self._model.propagate(features, identity), identity)
+            group.memory.write_reference(self._frame_index, entry)
 
     def _group_of(self, object_id: int) -> ObjectGroup:
         """The group that holds this object; a new object joins the first group with a free slot."""
@@ -199,21 +242,6 @@ class Tracker:
     def _new_memory(self, config: MemoryConfig) -> Memory:
         return Memory(config, self._model.memory_strides)
 
-    def _target_masks(self, image: np.ndarray, targets: Mapping[int, Target]) -> dict[int, np.ndarray]:
-        return {_check_id(i): self._target_mask(image, i, target) for i, target in targets.items()}
-
-    def _target_mask(self, image: np.ndarray, object_id: int, target: Target) -> np.ndarray:
-        height, width = image.shape[:2]
-        if isinstance(target, np.ndarray) and target.ndim == 2:
-            if target.shape != (height, width):
-                raise InputError(f"object {object_id}: mask is {target.shape}, the image {(height, width)}")
-            mask = target != 0
-        else:
-            mask = self._initializer(image, clip_box(target, height, width)).mask
-        if not mask.any():
-            raise InputError(f"object {object_id}: the mask is empty")
-        return mask
-
     def _network_image(self, image: np.ndarray) -> Tensor:
         """uint8 [H, W, 3] -> float32 [1, 3, h, w] in [0, 1] (cubic, so values may overshoot a little)."""
         rows, columns = self._network_size
@@ -221,6 +249,11 @@ class Tracker:
         if scaled.shape[:2] != (rows, columns):
             scaled = cv2.resize(scaled, (columns, rows), interpolation=cv2.INTER_CUBIC)
         return torch.from_numpy(scaled).permute(2, 0, 1)[None].to(self._device)
+
+    def _network_labels(self, labels: np.ndarray) -> Tensor:
+        """int32 [H, W] -> float32 [h, w] on the device, the nearest pixel's id."""
+        on_device = torch.from_numpy(labels).to(self._device, torch.float32)
+        return F.interpolate(on_device[None, None], self._network_size, mode="nearest")[0, 0]
 
     @property
     def _network_size(self) -> tuple[int, int]:
@@ -232,26 +265,41 @@ class Tracker:
             align_corners=self._preset.model.align_corners,
         )
 
-    @property
-    def _on_cuda(self) -> bool:
-        return self._device.type == "cuda"
+    @contextmanager
+    def _on_device(self) -> Iterator[None]:
+        """Around the network: its precision, and what to do when its memory does not suffice."""
+        rows, columns = self._network_size
+        what = f"tracking {len(self.object_ids)} objects at {columns}x{rows} pixels"
+        remedy = "make tracker.long_edge or memory.long_term_max smaller, or use another device"
+        half = self._preset.tracker.mixed_precision and self._device.type == "cuda"
+        with explain_out_of_memory(what, remedy), torch.autocast(self._device.type, enabled=half):
+            yield
 
-    def _result(self, labels: np.ndarray, scores: Mapping[int, float]) -> FrameResult:
-        boxes: dict[int, Box | None] = {i: mask_to_box(labels == i) for i in self.object_ids}
-        return FrameResult(self._frame_index, labels, boxes, {i: scores[i] if boxes[i] else 0.0 for i in boxes})
+    def _look_at(self, image: np.ndarray, targets: Mapping[int, Target], given: Mapping[int, MaskEstimate]) -> None:
+        """Show the objects that are given to the box refiner."""
+        if self._box_refiner is not None:
+            for object_id, target in targets.items():
+                box = mask_to_box(given[object_id].mask) if is_mask(target) else Box(*map(float, target))
+                self._appearance[object_id] = self._box_refiner.reference(image, box)
+
+    def _exact_boxes(self, image: np.ndarray, boxes: Mapping[int, Box]) -> dict[int, Box]:
+        """What the box refiner finds near these rectangles, where it finds something."""
+        if self._box_refiner is None:
+            return {}
+        found = {i: self._box_refiner.refine(image, box, self._appearance[i]).box for i, box in boxes.items()}
+        return {i: box for i, box in found.items() if box is not None}
 
 
-def _check_id(object_id: int) -> int:
-    if isinstance(object_id, bool) or not isinstance(object_id, int | np.integer) or not 1 <= object_id < 2**24:
-        raise InputError(f"an object id is a whole number from 1 to {2**24 - 1}, got {object_id!r}")
-    return int(object_id)
+def _paint(labels: np.ndarray, masks: Mapping[int, np.ndarray]) -> None:
+    """Put these masks over the label map, in place of what it has of the same objects (PARITY 22)."""
+    labels[np.isin(labels, list(masks))] = 0
+    for object_id in sorted(masks, key=lambda i: -int(masks[i].sum())):  # small objects stay on top
+        labels[masks[object_id]] = object_id
 
 
-def _check_image(image: np.ndarray, expected: tuple[int, int] | None) -> None:
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise InputError(f"an image is uint8 [H, W, 3] RGB, got {found}")
-    if 0 in image.shape:
-        raise InputError(f"the image is empty: {image.shape}")
-    if expected is not None and image.shape[:2] != expected:
-        raise InputError(f"the image is {image.shape[:2]} (height, width), the video's first one {expected}")
+def _alternative_labels(labels: np.ndarray, given: Mapping[int, MaskEstimate]) -> Iterator[np.ndarray]:
+    """The label map with the first alternative of each object that has one, with the second, and so on."""
+    for index in range(max((len(estimate.alternatives) for estimate in given.values()), default=0)):
+        others = labels.copy()
+        _paint(others, {i: e.alternatives[index] for i, e in given.items() if index < len(e.alternatives)})
+        yield others

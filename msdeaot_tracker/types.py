@@ -59,14 +59,16 @@ class FrameResult:
     """What the tracker says about one frame, in the pixels of the image it was given.
 
     labels: int32 [H, W], the object id of each pixel, 0 = background.
-    boxes:  smallest upright rectangle of each object's mask, None when it is absent.
+    boxes:  smallest upright rectangle of each object's mask, or a box refiner's answer; None when it is absent.
     scores: mean foreground probability over the object's pixels, in [0, 1]; 0.0 when it is absent.
+    estimates: of objects that were given, or refined, on this frame: where their masks come from.
     """
 
     frame_index: int
     labels: np.ndarray
     boxes: Mapping[int, Box | None]
     scores: Mapping[int, float]
+    estimates: Mapping[int, MaskEstimate] = field(default_factory=dict)
 
     @cached_property
     def masks(self) -> dict[int, np.ndarray]:

@@ -23,7 +23,8 @@ ALLOWED = {
     "images": {"types"},
     "video": {"types", "geometry", "images"},
     "data": {"types", "geometry", "images", "video"},
-    "tracker": BASE | {"models", "memory", "initializers", "checkpoints", "device"},
+    "targets": {"types", "geometry", "initializers"},
+    "tracker": BASE | {"targets"} | {"models", "memory", "initializers", "checkpoints", "device"},
     "training": BASE | {"models", "memory", "initializers", "data", "checkpoints", "device"},
     "evaluation": {"types", "geometry", "data", "images", "video"},
 }

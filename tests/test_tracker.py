@@ -324,3 +324,114 @@ class TestBadInput:
 
 def test_presets_bound_memory_by_default():
     assert all(preset.memory.long_term_max is not None for preset in PRESETS.values())
+
+
+# Initializers during tracking
+
+
+def fixed(mask, **more):
+    """An initializer that answers the same to everything, and the boxes it was asked about."""
+    asked = []
+
+    def initializer(image, box):
+        asked.append(box)
+        return MaskEstimate(mask, source="fixed", **more)
+
+    return initializer, asked
+
+
+def test_a_result_tells_where_the_masks_of_given_objects_come_from(model, video):
+    initializer, _ = fixed(mask_at(5, 6), details={"sides": 4})
+    tracker = Tracker(model, initializer=initializer)
+    result = tracker.initialize(video[0], {1: (4, 5, 30, 20), 2: mask_at(40, 50)})
+    assert {i: e.source for i, e in result.estimates.items()} == {1: "fixed", 2: "given"}
+    assert result.estimates[1].details == {"sides": 4}
+    assert tracker.track(video[1]).estimates == {}
+
+
+def test_the_initializer_is_asked_again_every_so_many_frames(model, video):
+    initializer, asked = fixed(mask_at(5, 6))
+    preset = override(model.preset, "tracker.refine_every=3", "tracker.refine_agreement=0.0")
+    tracker = Tracker(model, initializer=initializer, preset=preset)
+    tracker.initialize(video[0], {1: mask_at(5, 6)})
+    results = [tracker.track(image) for image in video[1:8]]
+    refined = [result.frame_index for result in results if result.estimates]
+    assert refined == [3, 6] and len(asked) == 2
+    assert all(np.array_equal(results[i - 1].masks[1], mask_at(5, 6)) for i in refined)
+
+
+def test_a_refinement_must_confirm_the_propagated_mask_and_take_nothing_from_others(model, video):
+    everywhere = np.ones(SIZE, bool)
+    targets = {1: mask_at(5, 6), 2: mask_at(40, 50)}
+    plain = Tracker(model)
+    plain.initialize(video[0], targets)
+    without = plain.track(video[1])
+    results = {}
+    for agreement in (0.0, 0.99):
+        settings = "tracker.refine_every=1", f"tracker.refine_agreement={agreement}"
+        tracker = Tracker(model, initializer=fixed(everywhere)[0], preset=override(model.preset, *settings))
+        tracker.initialize(video[0], targets)
+        results[agreement] = tracker.track(video[1])
+    assert np.array_equal(results[0.99].labels, without.labels) and not results[0.99].estimates
+    assert (results[0.0].labels > 0).all() and set(results[0.0].estimates) == {1, 2}
+    for object_id in targets:
+        assert not (without.masks[object_id] & ~results[0.0].masks[object_id]).any()
+
+
+def test_refining_every_zeroth_frame_is_refused(model):
+    with pytest.raises(InputError, match="refine_every=0"):
+        override(model.preset, "tracker.refine_every=0")
+
+
+def test_alternatives_are_remembered_as_further_references(model, video):
+    one, _ = fixed(mask_at(5, 6))
+    same, _ = fixed(mask_at(5, 6), alternatives=(mask_at(5, 6),))
+    other, _ = fixed(mask_at(5, 6), alternatives=(mask_at(30, 40),))
+    results = {}
+    for name, initializer in {"one": one, "same": same, "other": other}.items():
+        tracker = Tracker(model, initializer=initializer)
+        first = tracker.initialize(video[0], {1: (4, 5, 30, 20)})
+        assert np.array_equal(first.masks[1], mask_at(5, 6))
+        results[name] = tracker.memory_tokens, tracker.track(video[1])
+    assert results["same"][0] == results["other"][0] == 2 * results["one"][0]
+    assert results["one"][1].scores[1] == pytest.approx(results["same"][1].scores[1], abs=1e-5)
+    assert results["one"][1].scores[1] != pytest.approx(results["other"][1].scores[1], abs=1e-5)
+
+
+class Refiner:
+    """Finds every object 1 pixel left of where it is looked for, but never the one it first saw at x = 40."""
+
+    def __init__(self):
+        self.seen = []
+
+    def reference(self, image, box):
+        self.seen.append(box)
+        return box.x
+
+    def refine(self, image, box, reference):
+        found = None if reference == 40 else Box(box.x - 1, box.y, box.w, box.h)
+        return MaskEstimate(mask_at(5, 6), source="refiner", box=found)
+
+
+def test_boxes_can_come_from_a_refiner(model, video):
+    tracker, refiner = Tracker(model), Refiner()
+    refined = Tracker(model, box_refiner=refiner)
+    targets = {1: mask_at(5, 6), 2: mask_at(40, 50)}
+    assert tracker.initialize(video[0], targets).boxes == refined.initialize(video[0], targets).boxes
+    assert refiner.seen == [mask_to_box(mask) for mask in targets.values()]
+    plain, exact = tracker.track(video[1]), refined.track(video[1])
+    assert np.array_equal(plain.labels, exact.labels)
+    assert exact.boxes[1] == plain.boxes[1]._replace(x=plain.boxes[1].x - 1)
+    assert exact.boxes[2] == plain.boxes[2]
+
+
+def test_a_full_device_is_explained(model, video, monkeypatch):
+    tracker = Tracker(model)
+    tracker.initialize(video[0], {1: mask_at(5, 6)})
+
+    def fail(*_):
+        raise torch.cuda.OutOfMemoryError("2 GiB")
+
+    monkeypatch.setattr(model, "propagate", fail)
+    with pytest.raises(TrackerError, match=r"tracking 1 objects at 81x65 .*long_edge"):
+        tracker.track(video[1])
