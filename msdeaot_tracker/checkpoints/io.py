@@ -112,6 +112,17 @@ def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
     raise CheckpointError(f"{path} is no weights file: neither safetensors nor a PyTorch checkpoint")
 
 
+def read_pickle(path: str | os.PathLike[str]) -> Any:
+    """A PyTorch checkpoint: tensors, containers, plain values. CheckpointError: missing, damaged or hostile."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"cannot read weights {path}: {error.strerror or error}") from error
+    except Exception as error:  # damaged or hostile bytes make the unpickler raise almost anything
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{path} is damaged, or holds more than weights: {reason}") from error
+
+
 def shipped_weights(preset: Preset) -> Path:
     """The file that comes with the package. CheckpointError says where to find weights when there is none."""
     if preset.weights is None:
@@ -148,11 +159,7 @@ def _read_own(path: Path) -> WeightsFile:
 
 
 def _read_pickle(path: Path) -> WeightsFile:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged or hostile bytes make the unpickler raise almost anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{path} is damaged, or holds more than weights: {reason}") from error
+    content = read_pickle(path)
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise CheckpointError(f"{path} holds no 'state_dict' of tensors")
