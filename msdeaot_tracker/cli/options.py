@@ -7,12 +7,14 @@ import ast
 from typing import Any
 
 from ..checkpoints import load_model
+from ..images import VOID
 from ..initializers import INITIALIZERS, Initializer, make_initializer
 from ..models import MSDeAOT
 from ..tracker import Tracker
-from ..types import InputError
+from ..types import Box, InputError
 
 Group = argparse._ArgumentGroup
+MAX_OBJECT_ID = VOID - 1  # of an indexed PNG whose last index may mean "no label"
 
 
 def add_tracker_options(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +55,29 @@ def add_device_option(group: Group) -> None:
     group.add_argument("--device", default="auto", help="auto, cpu, cuda[:i] or mps (default: %(default)s)")
 
 
+def add_object_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--object",
+        dest="objects",
+        type=_object,
+        action="append",
+        default=[],
+        metavar="ID=X,Y,W,H",
+        help="another object; repeatable",
+    )
+
+
+def add_objects(targets: dict[int, Any], objects: list[tuple[int, Box]]) -> None:
+    """Put the boxes of `--object` to what other options gave. InputError: an id that is taken, or that no PNG holds."""
+    for object_id, box in objects:
+        if object_id in targets:
+            raise InputError(f"--object {object_id}: there is an object of this id already")
+        targets[object_id] = box
+    for object_id in targets:
+        if not 1 <= object_id <= MAX_OBJECT_ID:
+            raise InputError(f"object id {object_id}: ids go from 1 to {MAX_OBJECT_ID}, as masks are written as PNGs")
+
+
 def load_tracker(args: argparse.Namespace) -> tuple[MSDeAOT, Tracker]:
     """The model on its device, and a tracker over it."""
     model = load_model(args.preset, weights=args.weights, device=args.device, overrides=args.settings)
@@ -83,3 +108,21 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             node[name] = text
     return parsed
+
+
+def parse_box(text: str) -> Box:
+    """The text 1,2,30,40 as Box(1, 2, 30, 40); the type of an argument."""
+    sides = text.split(",")
+    try:
+        if len(sides) != 4:
+            raise ValueError
+        return Box(*map(float, sides))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,W,H: four numbers with commas between") from None
+
+
+def _object(text: str) -> tuple[int, Box]:
+    object_id, separator, box = text.partition("=")
+    if not separator or not object_id.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not ID=X,Y,W,H")
+    return int(object_id), parse_box(box)

@@ -19,16 +19,15 @@ from .. import __version__
 from ..checkpoints import file_sha256, shipped_weights
 from ..config import config_as_dict
 from ..geometry import mask_to_box
-from ..images import VOID, mask_objects, read_mask
+from ..images import mask_objects, read_mask
 from ..models import MSDeAOT
 from ..tracker import Tracker
 from ..types import Box, InputError
 from ..video import Frame, FrameSource, draw_overlay, open_source
 from .display import require_display, select_box, show
-from .options import add_tracker_options, load_tracker
+from .options import add_object_option, add_objects, add_tracker_options, load_tracker, parse_box
 from .results import ResultWriter, StopOnInterrupt
 
-MAX_OBJECT_ID = VOID - 1  # of an indexed PNG whose last index may mean "no label"
 Target = Box | np.ndarray
 
 
@@ -42,18 +41,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("source", metavar="SOURCE", help="video file, folder of images, or number of a camera")
     first = parser.add_mutually_exclusive_group()
-    first.add_argument("--box", type=_box, metavar="X,Y,W,H", help="object 1, in pixels of the first frame")
+    first.add_argument("--box", type=parse_box, metavar="X,Y,W,H", help="object 1, in pixels of the first frame")
     first.add_argument("--mask", type=Path, metavar="FILE.png", help="objects by id: an indexed or grey PNG")
     first.add_argument("--select", action="store_true", help="draw the box of object 1 with the mouse")
-    parser.add_argument(
-        "--object",
-        dest="objects",
-        type=_object,
-        action="append",
-        default=[],
-        metavar="ID=X,Y,W,H",
-        help="another object; repeatable",
-    )
+    add_object_option(parser)
     parser.add_argument("--frame", type=int, default=0, metavar="N", help="frame to start at, from 0 (%(default)s)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--show", action="store_true", help="show the frames as they are tracked; q stops")
@@ -110,15 +101,9 @@ def _targets(args: argparse.Namespace, image: np.ndarray) -> dict[int, Target]:
         targets[1] = select_box(image)
     elif args.box:
         targets[1] = args.box
-    for object_id, box in args.objects:
-        if object_id in targets:
-            raise InputError(f"--object {object_id}: there is an object of this id already")
-        targets[object_id] = box
+    add_objects(targets, args.objects)
     if not targets:
         raise InputError("nothing to track: give --box, --mask, --select or --object")
-    for object_id in targets:
-        if not 1 <= object_id <= MAX_OBJECT_ID:
-            raise InputError(f"object id {object_id}: ids go from 1 to {MAX_OBJECT_ID}, as masks are written as PNGs")
     return targets
 
 
@@ -156,20 +141,3 @@ def _describe(
         "initializer": args.initializer,
         "objects": {i: "mask" if isinstance(t, np.ndarray) else list(t) for i, t in targets.items()},
     }
-
-
-def _box(text: str) -> Box:
-    sides = text.split(",")
-    try:
-        if len(sides) != 4:
-            raise ValueError
-        return Box(*map(float, sides))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,W,H: four numbers with commas between") from None
-
-
-def _object(text: str) -> tuple[int, Box]:
-    object_id, separator, box = text.partition("=")
-    if not separator or not object_id.strip().isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not ID=X,Y,W,H")
-    return int(object_id), _box(box)
