@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ class Interaction(NamedTuple):
     hand: int  # 0 left, 1 right, 2 both
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BoxSequence:
     """One object's boxes through one video.
 
@@ -42,7 +42,7 @@ class BoxSequence:
     anchors: tuple[Anchor, ...] = ()
     interactions: tuple[Interaction, ...] = ()
     fps: float = 30.0
-    problems: tuple[str, ...] = field(default=(), compare=False)
+    problems: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.boxes)

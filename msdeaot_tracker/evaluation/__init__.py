@@ -1,6 +1,6 @@
 """How well a tracker does on sequences whose truth is known."""
 
-from .datasets import Sequence, find_sequences
+from ..data.mask_sequences import Sequence, find_sequences
 from .metrics import box_iou, one_pass_ious, success_curve, success_score
 from .runner import ObjectScore, SequenceScore, StaticTracker, VideoTracker, run_sequence
 

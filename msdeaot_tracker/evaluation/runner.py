@@ -9,9 +9,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from ..data.mask_sequences import Sequence
 from ..geometry import box_to_mask, mask_iou, mask_to_box
 from ..types import Box, FrameResult
-from .datasets import Sequence
 from .metrics import one_pass_ious, success_score
 
 Init = Literal["mask", "box"]

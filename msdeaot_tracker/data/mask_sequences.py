@@ -1,4 +1,4 @@
-"""Sequences with truth on disk."""
+"""Sequences whose truth is a mask per frame, in the folders of DAVIS."""
 
 from __future__ import annotations
 
