@@ -61,6 +61,7 @@ setup(
             f"vot-trax==4.0.2; {TRAX_PLATFORMS}",
         ],
         "sam": ["segment-anything>=1.0", "torchvision>=0.16"],
+        "sam-hf": ["transformers>=5.0", "torchvision>=0.16"],
         "train": ["torchvision>=0.16"],
         "test": ["pytest>=8", "setuptools>=70.1"],  # setuptools: the packaging test builds a wheel offline
         "dev": ["ruff>=0.6", "build>=1.2"],

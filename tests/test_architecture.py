@@ -28,7 +28,11 @@ ALLOWED = {
     "training": BASE | {"models", "memory", "initializers", "data", "checkpoints", "device"},
     "evaluation": {"types", "geometry", "data", "images", "video"},
 }
-ONLY_IN = {"timm": "models/encoder.py", "segment_anything": "initializers/sam.py"}
+ONLY_IN = {
+    "timm": "models/encoder.py",
+    "segment_anything": "initializers/sam.py",
+    "transformers": "initializers/sam_hf.py",
+}
 
 
 def sources() -> list[Path]:

@@ -50,9 +50,23 @@ def _grabcut() -> type[Initializer]:
     return GrabCut
 
 
+def _sam() -> type[Initializer]:
+    from .sam import SegmentAnything
+
+    return SegmentAnything
+
+
+def _sam_hf() -> type[Initializer]:
+    from .sam_hf import SegmentAnythingHF
+
+    return SegmentAnythingHF
+
+
 INITIALIZERS: dict[str, Callable[[], type[Initializer]]] = {
     "box": _box,
     "grabcut": _grabcut,
+    "sam": _sam,
+    "sam-hf": _sam_hf,
 }
 
 
