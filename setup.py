@@ -46,7 +46,7 @@ setup(
         "timm>=1.0",
         "numpy>=1.24",
         "opencv-python>=4.7",
-        "pillow>=9.1",
+        "pillow>=10.1",  # its default font in any size
         "safetensors>=0.4",
         "tqdm>=4.60",
         "platformdirs>=3.0",
