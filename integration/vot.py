@@ -8,51 +8,41 @@ The second form passes settings; they are the arguments of `run`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from msdeaot_tracker import Tracker, TrackerError, load_model
+from msdeaot_tracker import Tracker, TrackerError, load_tracker
 
 from .requirements import require_trax
 from .trax_server import Answer, one_line, prepare_output, serve
 
 
-def run(
-    *,
-    region: Answer = "given",
-    multi_object: bool = False,
-    preset: str | None = None,
-    weights: str | Path | None = None,
-    device: str = "auto",
-    initializer: str = "grabcut",
-    overrides: Iterable[str] = (),
-) -> None:
+def run(*, region: Answer = "given", multi_object: bool = False, **settings: Any) -> None:
     """Load the model, warm it up, and only then open the TraX server: the toolkit's clock starts there.
 
     region: the type to answer in; "given": that of the initialization.
     multi_object: tell the toolkit that several objects may be given at once (VOTS).
-    weights: a relative path would start from the temporary folder the toolkit runs trackers in.
-    The other arguments are those of `load_model` and `Tracker`.
+    settings: the arguments of `msdeaot_tracker.load_tracker`: preset, weights, device, initializer and so on. Relative
+    paths would start from the temporary folder the toolkit runs trackers in.
 
     An error of the user's making ends the process with one line on standard error, which the toolkit logs.
     """
     prepare_output()
     try:
         require_trax()
-        tracker = load_tracker(preset, weights, device, initializer, overrides)
+        tracker = load_warm_tracker(**settings)
     except (TrackerError, OSError, ImportError) as error:
         raise SystemExit(one_line(error)) from error
     serve(tracker, answer=region, multi_object=multi_object, expected=(TrackerError,))
 
 
-def load_tracker(
-    preset: str | None, weights: str | Path | None, device: str, initializer: str, overrides: Iterable[str] = ()
-) -> Tracker:
-    """A tracker that has already seen a frame, so that no lazy set-up is left for the first real one."""
-    model = load_model(preset, weights=weights, device=device, overrides=overrides)
-    tracker = Tracker(model, initializer=initializer)
+def load_warm_tracker(**settings: Any) -> Tracker:
+    """A tracker that has already seen a frame, so that no lazy set-up is left for the first real one.
+
+    settings: the arguments of `msdeaot_tracker.load_tracker`.
+    """
+    tracker = load_tracker(**settings)
     image = np.random.default_rng(0).integers(0, 64, (240, 320, 3), dtype=np.uint8)
     image[80:160, 120:200] += 128
     tracker.initialize(image, {1: (112, 72, 96, 96)})

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from msdeaot_tracker import FrameResult, TrackerError
 
 from .trax_server import BoxTuple, one_line, read_image, upright_rectangle
-from .vot import load_tracker
+from .vot import load_warm_tracker
 
 Given = BoxTuple | list[tuple[float, float]]  # (x, y, w, h) or the corners of a polygon
 Status = tuple[BoxTuple, dict[str, float]]
@@ -31,7 +31,7 @@ class BoxTracker:
         self, preset: str | None = None, weights: str | None = None, device: str = "auto", initializer: str = "grabcut"
     ) -> None:
         with _errors_the_toolkit_reports():
-            self._tracker = load_tracker(preset, weights, device, initializer)
+            self._tracker = load_warm_tracker(preset=preset, weights=weights, device=device, initializer=initializer)
         self._last_box: BoxTuple = (0.0, 0.0, 0.0, 0.0)
 
     def init(self, frame: str, new: tuple[Given, Mapping[str, str]], properties: Mapping[str, str]) -> Status:

@@ -9,6 +9,7 @@
 from .checkpoints import load_model
 from .config import PRESETS, Preset, override
 from .initializers import Initializer, make_initializer
+from .loading import load_tracker
 from .tracker import Tracker
 from .types import Box, CheckpointError, FrameResult, InputError, MaskEstimate, TrackerError
 
@@ -26,6 +27,7 @@ __all__ = [
     "Tracker",
     "TrackerError",
     "load_model",
+    "load_tracker",
     "make_initializer",
     "override",
 ]

@@ -82,7 +82,7 @@ class Tracker:
         preset:      replaces the model's own settings of memory and tracker; its model settings are not looked at.
         box_refiner: gives the boxes of tracked frames, in place of the masks' rectangles (Alpha-Refine is one).
         """
-        self._model = model
+        self.model = model
         self._preset = preset if preset is not None else model.preset
         self._device = next(model.parameters()).device
         named = isinstance(initializer, str)
@@ -145,8 +145,8 @@ class Tracker:
             return FrameResult(self._frame_index, labels, {}, {})
         known = list(self._groups)
         with self._on_device():
-            features = self._model.encode(self._network_image(image))
-            propagations = [self._model.propagate(features, group.memory.view()) for group in known]
+            features = self.model.encode(self._network_image(image))
+            propagations = [self.model.propagate(features, group.memory.view()) for group in known]
             if known:
                 labels, scores = self._read(propagations, features, known)
         estimates |= self._refine(image, labels, [i for i in scores if i not in given])
@@ -169,7 +169,7 @@ class Tracker:
         align = self._preset.model.align_corners
         logits = [
             F.interpolate(
-                self._model.decode(propagation, features)[:, group.channels].float(),
+                self.model.decode(propagation, features)[:, group.channels].float(),
                 self._image_size,
                 mode="bilinear",
                 align_corners=align,
@@ -212,18 +212,18 @@ class Tracker:
         """Write the frame with its final labels into every group's memory; where targets were given, as a reference."""
         small = self._network_labels(labels)
         for group in self._groups:
-            identity = self._model.identify(group.one_hot(small, self._preset.model.objects + 1))
+            identity = self.model.identify(group.one_hot(small, self._preset.model.objects + 1))
             reference = group in renewed
             # A reference frame reads itself: what was propagated to it does not know the new masks (PARITY 11).
-            propagation = self._model.propagate(features, identity) if reference else propagations[group]
-            group.memory.write(self._frame_index, self._model.memorize(propagation, identity), reference=reference)
+            propagation = self.model.propagate(features, identity) if reference else propagations[group]
+            group.memory.write(self._frame_index, self.model.memorize(propagation, identity), reference=reference)
 
     def _remember_alternative(self, features: Features, labels: np.ndarray, groups: Iterable[ObjectGroup]) -> None:
         """The same frame once more, as a further reference with other masks."""
         small = self._network_labels(labels)
         for group in groups:
-            identity = self._model.identify(group.one_hot(small, self._preset.model.objects + 1))
-            entry = self._model.memorize(self._model.propagate(features, identity), identity)
+            identity = self.model.identify(group.one_hot(small, self._preset.model.objects + 1))
+            entry = self.model.memorize(self.model.propagate(features, identity), identity)
             group.memory.write_reference(self._frame_index, entry)
 
     def _group_of(self, object_id: int) -> ObjectGroup:
@@ -240,7 +240,7 @@ class Tracker:
         return group
 
     def _new_memory(self, config: MemoryConfig) -> Memory:
-        return Memory(config, self._model.memory_strides)
+        return Memory(config, self.model.memory_strides)
 
     def _network_image(self, image: np.ndarray) -> Tensor:
         """uint8 [H, W, 3] -> float32 [1, 3, h, w] in [0, 1] (cubic, so values may overshoot a little)."""

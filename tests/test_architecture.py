@@ -25,6 +25,7 @@ ALLOWED = {
     "data": {"types", "geometry", "images", "video"},
     "targets": {"types", "geometry", "initializers"},
     "tracker": BASE | {"targets"} | {"models", "memory", "initializers", "checkpoints", "device"},
+    "loading": {"types", "checkpoints", "initializers", "tracker"},
     "training": BASE | {"models", "memory", "initializers", "data", "checkpoints", "device"},
     "evaluation": {"types", "geometry", "data", "images", "video"},
 }

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..evaluation import SequenceScore, StaticTracker, VideoTracker, find_sequences, run_sequence
-from .options import add_tracker_options, load_tracker
+from .options import add_tracker_options, tracker_from
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     sequences = find_sequences(args.folder)
     if args.json:
         args.json.touch()  # now, not after hours, is the time to hear that it cannot be written
-    tracker: VideoTracker = StaticTracker() if args.tracker == "static" else load_tracker(args)[1]
+    tracker: VideoTracker = StaticTracker() if args.tracker == "static" else tracker_from(args)
     scores: list[SequenceScore] = []
     width = max(len("sequence"), *(len(f"{s.name}/{max(s.object_ids)}") for s in sequences))
     print(f"{'sequence':{width}} {'success':>8} {'J':>8} {'frames':>8} {'s/frame':>8}")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import ast
-from typing import Any
+from typing import Any, get_args
 
-from ..checkpoints import load_model
 from ..images import VOID
 from ..initializers import INITIALIZERS, Initializer, make_initializer
-from ..models import MSDeAOT
+from ..loading import BoxFrom, load_tracker
 from ..tracker import Tracker
 from ..types import Box, InputError
 
@@ -22,6 +21,18 @@ def add_tracker_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--preset", metavar="NAME", help="model to use (default: the one that comes with its weights)")
     group.add_argument("--weights", metavar="FILE", help="weights to use (default: those that come with the preset)")
     add_initializer_options(group)
+    group.add_argument(
+        "--refine-every",
+        type=int,
+        metavar="N",
+        help="ask the initializer again about the current box on every N-th frame (default: never)",
+    )
+    group.add_argument(
+        "--box-from",
+        choices=get_args(BoxFrom),
+        default="mask",
+        help="boxes are the masks' rectangles, or Alpha-Refine's (default: %(default)s)",
+    )
     add_device_option(group)
     group.add_argument(
         "--set",
@@ -78,11 +89,17 @@ def add_objects(targets: dict[int, Any], objects: list[tuple[int, Box]]) -> None
             raise InputError(f"object id {object_id}: ids go from 1 to {MAX_OBJECT_ID}, as masks are written as PNGs")
 
 
-def load_tracker(args: argparse.Namespace) -> tuple[MSDeAOT, Tracker]:
-    """The model on its device, and a tracker over it."""
-    model = load_model(args.preset, weights=args.weights, device=args.device, overrides=args.settings)
-    device = next(model.parameters()).device
-    return model, Tracker(model, initializer=load_initializer(args, device))
+def tracker_from(args: argparse.Namespace) -> Tracker:
+    every = [] if args.refine_every is None else [f"tracker.refine_every={args.refine_every}"]
+    return load_tracker(
+        args.preset,
+        weights=args.weights,
+        device=args.device,
+        overrides=[*args.settings, *every],
+        initializer=args.initializer,
+        initializer_settings=parse_settings(args.initializer_settings),
+        box_from=args.box_from,
+    )
 
 
 def load_initializer(args: argparse.Namespace, device: Any) -> Initializer:

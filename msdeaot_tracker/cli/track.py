@@ -25,7 +25,7 @@ from ..tracker import Tracker
 from ..types import Box, InputError
 from ..video import Frame, FrameSource, draw_overlay, open_source
 from .display import require_display, select_box, show
-from .options import add_object_option, add_objects, add_tracker_options, load_tracker, parse_box
+from .options import add_object_option, add_objects, add_tracker_options, parse_box, tracker_from
 from .results import ResultWriter, StopOnInterrupt
 
 Target = Box | np.ndarray
@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     with open_source(args.source, args.frame) as source:
         first = next(source)
         targets = _targets(args, first.image)
-        model, tracker = load_tracker(args)
-        writer = _follow(args, source, first, targets, tracker, _describe(args, model, targets, source))
+        tracker = tracker_from(args)
+        writer = _follow(args, source, first, targets, tracker, _describe(args, tracker.model, targets, source))
     print(f"{writer.frames_written} frames, {writer.seconds_per_frame:.3f} s each; results in {args.out}")
     return 0
 

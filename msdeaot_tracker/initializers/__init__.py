@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ class Initializer(Protocol):
         ...
 
 
+@runtime_checkable
 class BoxRefiner(Protocol):
     """An initializer that remembers how an object looked, and finds its exact box on later frames."""
 
@@ -62,7 +63,14 @@ def _sam_hf() -> type[Initializer]:
     return SegmentAnythingHF
 
 
+def _alpha_refine() -> type[Initializer]:
+    from .alpha_refine import AlphaRefine
+
+    return AlphaRefine
+
+
 INITIALIZERS: dict[str, Callable[[], type[Initializer]]] = {
+    "ar": _alpha_refine,
     "box": _box,
     "grabcut": _grabcut,
     "sam": _sam,
