@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -112,15 +113,24 @@ def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
     raise CheckpointError(f"{path} is no weights file: neither safetensors nor a PyTorch checkpoint")
 
 
-def read_pickle(path: str | os.PathLike[str]) -> Any:
-    """A PyTorch checkpoint: tensors, containers, plain values. CheckpointError: missing, damaged or hostile."""
+def read_pickle(path: str | os.PathLike[str], *, inert: Sequence[str] = ()) -> Any:
+    """Content of a PyTorch checkpoint: tensors, containers and plain values.
+
+    inert: classes that it may mention beyond that, by dotted name. None is imported: a class without any code takes
+           the place of each.
+
+    CheckpointError: missing, damaged, or hostile: it names anything else.
+    """
+    stand_ins = [type(name, (), {"__module__": module}) for module, _, name in (n.rpartition(".") for n in inert)]
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(stand_ins):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"cannot read weights {path}: {error.strerror or error}") from error
     except Exception as error:  # damaged or hostile bytes make the unpickler raise almost anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{path} is damaged, or holds more than weights: {reason}") from error
+        foreign = re.search(r"GLOBAL (\S+)", str(error))
+        words = f"it mentions {foreign[1]}" if foreign else str(error).strip() or type(error).__name__
+        raise CheckpointError(f"{path} is damaged, or holds more than weights: {words.splitlines()[0]}") from error
 
 
 def shipped_weights(preset: Preset) -> Path:

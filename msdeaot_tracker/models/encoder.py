@@ -1,11 +1,13 @@
 """Image encoders, from timm; the only module that knows timm.
 
-An encoder gives maps at strides 4, 8 and 16 and the `deep` stride-16 map that enters the first stage.
+An encoder gives maps at strides 4, 8 and 16 (some at 2 as well) and the `deep` stride-16 map that enters the first
+stage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import timm
 import torch
@@ -34,16 +36,16 @@ class Encoder(nn.Module):
 
 
 class ResNetEncoder(Encoder):
-    """Stages 1 to 3 of a ResNet; the deep map is the last one (PARITY 24)."""
+    """Stages 1 to 3 of a ResNet, and its stem if the network gives it; the deep map is the last one (PARITY 24)."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
-        self.channels = dict(zip(_STRIDES, network.feature_info.channels(), strict=True))
+        self.channels = dict(zip(network.feature_info.reduction(), network.feature_info.channels(), strict=True))
         self.deep_channels = self.channels[16]
 
     def forward(self, image: Tensor) -> Features:
-        maps = dict(zip(_STRIDES, self.network(image), strict=True))
+        maps = dict(zip(self.channels, self.network(image), strict=True))
         return Features(maps, maps[16])
 
 
@@ -142,6 +144,11 @@ def _freeze_batch_norm(module: nn.Module) -> None:
             _freeze_batch_norm(child)
 
 
+def _resnet_with_stem(name: str) -> Encoder:
+    """The stride-2 map is the first convolution after its batch norm and ReLU."""
+    return ResNetEncoder(timm.create_model(name, features_only=True, out_indices=(0, 1, 2, 3)))
+
+
 def _resnet50() -> Encoder:
     return ResNetEncoder(timm.create_model("resnet50", features_only=True, out_indices=(1, 2, 3)))
 
@@ -157,6 +164,8 @@ def _swin_base() -> Encoder:
 
 ENCODERS: dict[str, Callable[[], Encoder]] = {
     "mobilenetv2": MobileNetV2Encoder,
+    "resnet18": partial(_resnet_with_stem, "resnet18"),
+    "resnet34": partial(_resnet_with_stem, "resnet34"),
     "resnet50": _resnet50,
     "resnet_small": _resnet_small,
     "swin_base": _swin_base,
