@@ -1,19 +1,57 @@
 """How well a tracker does on sequences whose truth is known."""
 
 from ..data.mask_sequences import Sequence, find_sequences
-from .metrics import box_iou, one_pass_ious, success_curve, success_score
+from .jobs import Job, RunResult, is_finished, list_jobs, run_job, save_result, shard_jobs
+from .metrics import (
+    box_iou,
+    center_error,
+    lasot_curves,
+    normalized_center_error,
+    normalized_precision_curve,
+    one_pass_ious,
+    recall,
+    robustness_curve,
+    success_curve,
+    success_score,
+    trek150_curves,
+)
+from .protocols import PROTOCOLS, Run, plan_runs
+from .results import list_trackers, read_results, results_folder, write_results
 from .runner import ObjectScore, SequenceScore, StaticTracker, VideoTracker, run_sequence
+from .scoring import score
 
 __all__ = [
+    "PROTOCOLS",
+    "Job",
     "ObjectScore",
+    "Run",
+    "RunResult",
     "Sequence",
     "SequenceScore",
     "StaticTracker",
     "VideoTracker",
     "box_iou",
+    "center_error",
     "find_sequences",
+    "is_finished",
+    "lasot_curves",
+    "list_jobs",
+    "list_trackers",
+    "normalized_center_error",
+    "normalized_precision_curve",
     "one_pass_ious",
+    "plan_runs",
+    "read_results",
+    "recall",
+    "results_folder",
+    "robustness_curve",
+    "run_job",
     "run_sequence",
+    "save_result",
+    "score",
+    "shard_jobs",
     "success_curve",
     "success_score",
+    "trek150_curves",
+    "write_results",
 ]

@@ -1,0 +1,115 @@
+"""Jobs: one run of one protocol each, small values that can be handed to another process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..data.box_types import BoxSequence
+from ..images import read_image
+from ..types import Box, InputError
+from .protocols import plan_runs
+from .realtime import run_realtime
+from .results import read_results, result_path, write_results
+from .runner import VideoTracker
+
+_OBJECT = 1  # the id under which a tracker is given the one object of a box sequence
+
+
+@dataclass(frozen=True)
+class Job:
+    """Follow the object from `box` on the first of the frames through the others."""
+
+    protocol: str
+    run: str  # name of the result file
+    frames: tuple[Path, ...]  # in the order of the run
+    box: Box
+    fps: float
+
+
+@dataclass(frozen=True)
+class RunResult:
+    boxes: np.ndarray  # float64 [N, 4] x,y,w,h; the first is the one given
+    seconds: np.ndarray  # float64 [N], inside the tracker; empty where frames were skipped
+
+
+def list_jobs(sequences: Iterable[BoxSequence], protocols: Sequence[str]) -> tuple[list[Job], list[str]]:
+    """All jobs of the protocols, protocol by protocol, and what is left out, a line each with its reason."""
+    jobs: list[Job] = []
+    left_out: list[str] = []
+    for protocol in protocols:
+        for sequence in sequences:
+            try:
+                runs = plan_runs(protocol, sequence)
+            except InputError as error:
+                left_out.append(str(error))
+                continue
+            if not runs and not (protocol == "hoi" and len(sequence)):  # no hand need ever touch the object
+                left_out.append(f"{sequence.name}: nothing to run for {protocol}")
+            for run in runs:
+                if not sequence.frames:
+                    left_out.append(f"{run.name} ({protocol}): the sequence has no frames that fit its truth")
+                elif not sequence.visible[run.frames[0]]:
+                    left_out.append(f"{run.name} ({protocol}): the object is not to be seen on frame {run.frames[0]}")
+                else:
+                    box = Box(*sequence.boxes[run.frames[0]].tolist())
+                    frames = tuple(sequence.frames[index] for index in run.frames)
+                    jobs.append(Job(protocol, run.name, frames, box, sequence.fps))
+    return jobs, left_out
+
+
+def shard_jobs(jobs: Sequence[Job], index: int, count: int) -> list[Job]:
+    """Part `index` (from 0) of `count`: all parts together are the jobs, each once, and of much the same length."""
+    by_length = sorted(jobs, key=lambda job: -len(job.frames))
+    mine = {id(job) for job in by_length[index::count]}
+    return [job for job in jobs if id(job) in mine]
+
+
+def run_job(tracker: VideoTracker, job: Job, *, progress: Callable[[], object] = lambda: None) -> RunResult:
+    """Run the tracker; `progress` is called for each frame. Where the object is absent, its last box is repeated.
+
+    InputError, naming the file: a frame that is missing or damaged. What the tracker raises.
+    """
+    boxes, seconds = [job.box], []
+    last = job.box
+
+    def start(image: np.ndarray) -> None:
+        tracker.initialize(image, {_OBJECT: job.box})
+
+    def follow(image: np.ndarray) -> Box:
+        nonlocal last
+        last = tracker.track(image).boxes[_OBJECT] or last
+        return last
+
+    if job.protocol == "rte":
+        images = _images(job.frames, progress)
+        return RunResult(np.array(run_realtime(start, follow, images, job.box, fps=job.fps)), np.empty(0))
+    for index, image in enumerate(_images(job.frames, progress)):
+        begin = time.perf_counter()
+        answer = follow(image) if index else start(image)
+        seconds.append(time.perf_counter() - begin)
+        if index:
+            boxes.append(answer)
+    return RunResult(np.array(boxes, float), np.array(seconds))
+
+
+def is_finished(folder: Path, tracker: str, job: Job) -> bool:
+    """Whether the job's results are there. InputError, naming the file: they are, but damaged or of another length."""
+    if not result_path(folder, tracker, job.protocol, job.run).is_file():
+        return False
+    read_results(folder, tracker, job.protocol, job.run, len(job.frames))
+    return True
+
+
+def save_result(folder: Path, tracker: str, job: Job, result: RunResult) -> None:
+    write_results(folder, tracker, job.protocol, job.run, result.boxes, result.seconds)
+
+
+def _images(frames: Iterable[Path], progress: Callable[[], object]):
+    for path in frames:
+        yield read_image(path)
+        progress()

@@ -1,0 +1,68 @@
+"""Protocols of TREK-150: from a sequence to the runs that a tracker is asked for.
+
+Dunnhofer et al., "Visual Object Tracking in First Person Vision", IJCV 2022, 6.1; names and directions as in the
+TREK-150 toolkit (toolkit/experiments/trek150.py), so that either side can read the other's results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..data.box_types import BoxSequence
+from ..types import InputError
+
+
+@dataclass(frozen=True)
+class Run:
+    """The tracker is given the truth of the first of these frames, and follows the others in their order."""
+
+    name: str  # of its result file
+    frames: range  # indices in the sequence; descending: backward in time
+
+
+def one_pass(sequence: BoxSequence) -> list[Run]:
+    """From the first frame to the last. None for a sequence without truth."""
+    return [Run(sequence.name, range(len(sequence)))] if len(sequence) else []
+
+
+def multi_start(sequence: BoxSequence) -> list[Run]:
+    """From every anchor, forward to the last frame or backward to the first.
+
+    InputError: a forward and a backward anchor at one frame.
+    """
+    frames = [anchor.frame for anchor in sequence.anchors]
+    twice = next((frame for frame in frames if frames.count(frame) > 1), None)
+    if twice is not None:
+        raise InputError(
+            f"{sequence.name}: a forward and a backward run begin at frame {twice}; the TREK-150 toolkit's names of "
+            f"results cannot hold both, as each would be {sequence.name}-anchor-{twice}.txt"
+        )
+    return [
+        Run(f"{sequence.name}-anchor-{frame}", range(frame, -1, -1) if backward else range(frame, len(sequence)))
+        for frame, backward in sequence.anchors
+    ]
+
+
+def hand_object(sequence: BoxSequence) -> list[Run]:
+    """From the first to the last frame of every interaction of a hand with the object."""
+    return [
+        Run(f"{sequence.name}-hoi-{start}-{end}-{hand}", range(start, end + 1))
+        for start, end, hand in sequence.interactions
+    ]
+
+
+# rte: the runs of ope, on a clock (realtime.py).
+PROTOCOLS: dict[str, Callable[[BoxSequence], list[Run]]] = {
+    "ope": one_pass,
+    "mse": multi_start,
+    "hoi": hand_object,
+    "rte": one_pass,
+}
+
+
+def plan_runs(protocol: str, sequence: BoxSequence) -> list[Run]:
+    """InputError: no such protocol, runs whose results could not be told apart."""
+    if protocol not in PROTOCOLS:
+        raise InputError(f"protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[protocol](sequence)

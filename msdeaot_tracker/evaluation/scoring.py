@@ -1,0 +1,127 @@
+"""Scores of result files. Nothing here needs a frame or a tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.box_types import BoxSequence
+from ..types import InputError
+from .averages import (
+    Average,
+    RunBoxes,
+    SequenceRuns,
+    average_hand_object,
+    average_lasot,
+    average_multi_start,
+    average_one_pass,
+)
+from .protocols import Run, plan_runs
+from .results import list_trackers, read_results, read_times, result_path
+
+_AVERAGES: dict[str, Average] = {
+    "ope": average_one_pass,
+    "mse": average_multi_start,
+    "hoi": average_hand_object,
+    "rte": average_one_pass,
+}
+
+
+@dataclass
+class Coverage:
+    """What a score is over. Every problem is something left out, or not taken as it is in the files."""
+
+    sequences: int = 0
+    scored_sequences: int = 0
+    runs: int = 0
+    scored_runs: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def score(
+    sequences: Sequence[BoxSequence],
+    results: Path,
+    protocol: str,
+    *,
+    trackers: Iterable[str] | None = None,
+    lasot: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """{tracker: {"overall": scores, "seq_wise": {sequence: scores}, "coverage": {...}}}, as JSON takes it.
+
+    results:  the folder with one folder per tracker (`results.results_folder`).
+    trackers: some of them; None: all.
+    lasot:    LaSOT's measures in place of TREK-150's; for ope.
+    Runs without usable results are left out of both averages, counted in `coverage`, and named in its problems with
+    file and line. Where there is none at all, "overall" is empty.
+    InputError: no such protocol, no results of any tracker, LaSOT's measures for another protocol.
+    """
+    if lasot and protocol != "ope":
+        raise InputError(f"LaSOT's measures are those of ope, not of {protocol}")
+    names = list_trackers(results) if trackers is None else list(trackers)
+    if not names:
+        raise InputError(f"{results} has no <tracker>/<protocol> with results")
+    average = average_lasot if lasot else _AVERAGES.get(protocol, average_one_pass)
+    scores = {}
+    for name in names:
+        runs, coverage = _read_runs(sequences, results, name, protocol)
+        overall, seq_wise = average(runs) if runs else ({}, {})
+        scores[name] = {"overall": overall, "seq_wise": seq_wise, "coverage": asdict(coverage)}
+    return scores
+
+
+def _read_runs(
+    sequences: Iterable[BoxSequence], results: Path, tracker: str, protocol: str
+) -> tuple[list[SequenceRuns], Coverage]:
+    found: list[SequenceRuns] = []
+    coverage = Coverage()
+    for sequence in sequences:
+        coverage.problems += sequence.problems
+        try:
+            planned = plan_runs(protocol, sequence)
+        except InputError as error:
+            planned, reason = [], str(error)
+        else:
+            reason = f"{sequence.name}: nothing to score for {protocol}"
+        if not planned and protocol == "hoi" and len(sequence):
+            continue  # no hand touches the object
+        coverage.sequences += 1
+        coverage.runs += len(planned)
+        if not planned:
+            coverage.problems.append(reason)
+        runs = [_read_run(sequence, run, results, tracker, protocol, coverage.problems) for run in planned]
+        runs = [run for run in runs if run is not None]
+        if runs:
+            coverage.scored_sequences += 1
+            coverage.scored_runs += len(runs)
+            found.append(SequenceRuns(sequence.name, len(sequence), runs))
+    return found, coverage
+
+
+def _read_run(
+    sequence: BoxSequence, run: Run, results: Path, tracker: str, protocol: str, problems: list[str]
+) -> RunBoxes | None:
+    """None, and a problem: the results cannot be used, or there is no truth to compare them with."""
+    path = result_path(results, tracker, protocol, run.name)
+    truth = sequence.boxes[run.frames]
+    if not sequence.visible[list(run.frames)].any() or (len(sequence) > 1 and not sequence.visible[1:].any()):
+        problems.append(f"{path}: the truth of these frames is not known; not scored")
+        return None
+    try:
+        predicted = read_results(results, tracker, protocol, run.name, len(run.frames))
+    except InputError as error:
+        problems.append(f"{error}; not scored")
+        return None
+    absent = np.flatnonzero(np.isnan(predicted).any(axis=1))
+    if len(absent):
+        problems.append(f"{path}, line {absent[0] + 1}: NaN, taken as not tracked ({len(absent)} such lines)")
+    seconds = np.empty(0)
+    if protocol == "ope":
+        try:
+            seconds = read_times(results, tracker, run.name)
+        except InputError as error:
+            problems.append(f"{error}; no speed")
+    return RunBoxes(predicted, truth, seconds)
