@@ -276,10 +276,11 @@ def test_other_files_are_refused(tmp_path, small_model):
     assert "neither" in refused(tmp_path / "foreign.pth", "msdeaot-small")
 
 
-def test_presets_without_weights_say_where_to_find_them():
-    with pytest.raises(CheckpointError, match="R50-DeAOTL"):
+def test_presets_without_weights_say_where_to_find_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("MSDEAOT_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointError, match="msdeaot weights download r50-deaot-l"):
         load_model("r50-deaot-l", device="cpu")
-    with pytest.raises(CheckpointError, match="no weights for 'msdeaot-swinb' are public"):
+    with pytest.raises(CheckpointError, match="no weights of preset 'msdeaot-swinb' are public"):
         load_model("msdeaot-swinb", device="cpu")
     with pytest.raises(InputError, match="no-such-preset"):
         load_model("no-such-preset", device="cpu")

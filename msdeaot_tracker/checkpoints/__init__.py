@@ -1,6 +1,6 @@
 """Weights on disk: our format, the official releases of DeAOT and VMOS, and the models built from them."""
 
-from .cache import find_weights
-from .io import file_sha256, load_model, load_state, save_checkpoint, shipped_weights
+from .cache import file_sha256, find_weights
+from .io import load_model, load_state, save_checkpoint, shipped_weights
 
 __all__ = ["file_sha256", "find_weights", "load_model", "load_state", "save_checkpoint", "shipped_weights"]

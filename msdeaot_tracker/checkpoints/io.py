@@ -7,7 +7,6 @@ Our format is a safetensors file whose metadata hold `format`, `preset` and `con
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -26,8 +25,9 @@ from ..config import DEFAULT_PRESET, ModelConfig, Preset, Stage, config_as_dict,
 from ..device import pick_device
 from ..models import MSDeAOT
 from ..types import CheckpointError
+from .cache import find_weights
 from .convert import check_shapes, convert, official_layout
-from .zoo import where_to_find
+from .zoo import MANIFEST
 
 FORMAT = "msdeaot-tracker-1"
 _TRAINING_ONLY = frozenset({"dropout", "drop_path"})  # settings that do not change what weights mean
@@ -53,7 +53,7 @@ def load_model(
     """A model in evaluation mode on `device`, with its weights; `model.preset` says what it is.
 
     preset:    a name in PRESETS; None: the one that `weights` was saved from, or the default without `weights`.
-    weights:   our format or an official file; None: the weights that ship with the preset.
+    weights:   our format or an official file; None: those that ship with the preset, or were downloaded for it.
     device:    "auto" (cuda, else mps, else cpu), "cpu", "mps", "cuda", "cuda:1".
     overrides: settings as for `config.override`, "memory.long_term_max=4".
 
@@ -134,22 +134,17 @@ def read_pickle(path: str | os.PathLike[str], *, inert: Sequence[str] = ()) -> A
 
 
 def shipped_weights(preset: Preset) -> Path:
-    """The file that comes with the package. CheckpointError says where to find weights when there is none."""
+    """The file that comes with the package, else the downloaded public one. CheckpointError says how to get it."""
+    if preset.weights is None and preset.name in MANIFEST:
+        return find_weights(preset.name)
     if preset.weights is None:
-        raise CheckpointError(f"no weights ship with preset {preset.name!r}: {where_to_find(preset)}")
+        raise CheckpointError(
+            f"no weights of preset {preset.name!r} are public; train them, or give a file of your own"
+        )
     path = Path(str(resources.files("msdeaot_tracker") / "weights" / preset.weights))
     if not path.is_file():
         raise CheckpointError(f"the weights of preset {preset.name!r} are missing from this installation: {path}")
     return path
-
-
-def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Hexadecimal digest, as result files name weights."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _read_own(path: Path) -> WeightsFile:

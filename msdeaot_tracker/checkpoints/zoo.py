@@ -1,65 +1,254 @@
-"""The manifest: which public weights there are, and which preset or initializer they fit."""
+"""The manifest: public weights by name, as data.
+
+What is not stated by the source named in `page` or `note` is left out (None, or no url), never guessed. Hashes that no
+author publishes but that independent copies agree on are given, and `note` says so.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..config import Preset
 from ..types import CheckpointError
-
-ZOO_URL = "https://github.com/yoxu515/aot-benchmark/blob/main/MODEL_ZOO.md"
-
-# Names in that list; the stage PRE_YTB_DAV (YouTube-VOS and DAVIS) is the one to track with.
-OFFICIAL_RELEASES = {
-    "deaot-t": "DeAOTT",
-    "deaot-s": "DeAOTS",
-    "deaot-b": "DeAOTB",
-    "deaot-l": "DeAOTL",
-    "r50-deaot-l": "R50-DeAOTL",
-    "swinb-deaot-l": "SwinB-DeAOTL",
-}
 
 
 @dataclass(frozen=True)
-class Weights:
+class Release:
     """One public file of weights."""
 
     name: str
     file: str  # its name in the cache folder
+    purpose: str
+    training: str
+    licence: str  # of the weights, or of the repository that offers them where nothing is said of the weights
+    page: str  # where a human reads about it
+    urls: tuple[str, ...] = ()  # mirrors of the file, tried in this order; empty: it must be fetched by hand
+    sha256: str | None = None
+    size: int | None = None  # bytes
+    used_by: tuple[str, ...] = ()  # "preset:NAME", "initializer:NAME", "encoder:NAME"
+    note: str = ""
 
 
-MANIFEST: dict[str, Weights] = {
-    entry.name: entry
-    for entry in (
-        Weights("sam-vit-b", "sam_vit_b_01ec64.pth"),
-        Weights("sam-vit-l", "sam_vit_l_0b3195.pth"),
-        Weights("sam-vit-h", "sam_vit_h_4b8939.pth"),
-        Weights("sam-hq-vit-b", "sam_hq_vit_b.pth"),
-        Weights("sam-hq-vit-l", "sam_hq_vit_l.pth"),
-        Weights("sam-hq-vit-h", "sam_hq_vit_h.pth"),
-        Weights("alpha-refine-r34", "SEcmnet_ep0040-c.pth.tar"),
-        Weights("alpha-refine-r18", "ar18_cm.pth.tar"),
-        Weights("deaot-t", "DeAOTT_PRE_YTB_DAV.pth"),
-        Weights("deaot-s", "DeAOTS_PRE_YTB_DAV.pth"),
-        Weights("deaot-b", "DeAOTB_PRE_YTB_DAV.pth"),
-        Weights("deaot-l", "DeAOTL_PRE_YTB_DAV.pth"),
-        Weights("r50-deaot-l", "R50_DeAOTL_PRE_YTB_DAV.pth"),
-        Weights("swinb-deaot-l", "SwinB_DeAOTL_PRE_YTB_DAV.pth"),
-        Weights("dmaot-swinb", "dmaot_swinb.pth"),
-        Weights("hqtrack-vmos", "hqtrack_vmos.pth"),
+def _drive(file_id: str) -> str:
+    return f"https://drive.google.com/file/d/{file_id}/view"
+
+
+def _hub(repository: str, file: str) -> str:
+    return f"https://huggingface.co/{repository}/resolve/main/{file}"
+
+
+def _sam(size: str, tag: str, sha256: str, file_size: int) -> Release:
+    file = f"sam_vit_{size}_{tag}.pth"
+    return Release(
+        name=f"sam-vit-{size}",
+        file=file,
+        purpose=f"Segment Anything with a ViT-{size.upper()} image encoder: a box on an image to a mask",
+        training="SA-1B, 11 million images with 1.1 billion masks",
+        licence="Apache-2.0",
+        page="https://github.com/facebookresearch/segment-anything",
+        urls=(f"https://dl.fbaipublicfiles.com/segment_anything/{file}",),
+        sha256=sha256,
+        size=file_size,
+        used_by=("initializer:sam",),
+        note="Hash and size are those of independent copies on the Hugging Face Hub; Meta publishes neither.",
     )
-}
 
 
-def find_entry(name: str) -> Weights:
+def _sam_hq(size: str, drive_id: str, sha256: str, file_size: int) -> Release:
+    file = f"sam_hq_vit_{size}.pth"
+    return Release(
+        name=f"sam-hq-vit-{size}",
+        file=file,
+        purpose=f"HQ-SAM with a ViT-{size.upper()} image encoder: finer masks than SAM's",
+        training="SAM's weights kept as they are; the added token and layers on HQSeg-44K, 44,000 fine masks",
+        licence="Apache-2.0 (the repository's)",
+        page="https://github.com/SysCV/sam-hq",
+        urls=(_hub("lkeab/hq-sam", file), _drive(drive_id)),
+        sha256=sha256,
+        size=file_size,
+        note="For HQ-SAM's own code; the initializer sam-hf reads the layout of transformers instead. Hash and size are"
+        " those of the author's copy on the Hugging Face Hub.",
+    )
+
+
+def _alpha_refine(depth: int, file: str, drive_id: str, training: str, note: str) -> Release:
+    return Release(
+        name=f"alpha-refine-r{depth}",
+        file=file,
+        purpose=f"Alpha-Refine AR{depth}c+m (ResNet-{depth}): a rough box to an exact box and a mask",
+        training=training,
+        licence="GPL-3.0 (the repository's)",
+        page="https://github.com/MasterBin-IIAU/AlphaRefine",
+        urls=(_drive(drive_id),),
+        used_by=("initializer:ar",),
+        note=f"{note} {_UNPUBLISHED}",
+    )
+
+
+_AR_DATA = "pairs of frames of LaSOT, GOT-10k, COCO, ImageNet VID and DET, YouTube-VOS, and saliency images"
+_STATIC = "static images with synthetic motion (stage PRE)"
+
+
+_UNPUBLISHED = "Neither hash nor size is published."
+
+
+def _deaot(
+    preset: str, official: str, pre_id: str, main_id: str, sha256: str | None = None, size: int | None = None
+) -> tuple[Release, Release]:
+    """The releases of both stages; the preset's own name is that of the stage to track with, as are hash and size."""
+    main = Release(
+        name=preset,
+        file=f"{official}_PRE_YTB_DAV.pth",
+        purpose=f"{official.replace('_', '-')}: the stage to track with",
+        training=f"{_STATIC}, then YouTube-VOS 2019 and DAVIS 2017 (stage PRE_YTB_DAV)",
+        licence="BSD-3-Clause (the repository's)",
+        page="https://github.com/yoxu515/aot-benchmark/blob/main/MODEL_ZOO.md",
+        urls=(_drive(main_id),),
+        sha256=sha256,
+        size=size,
+        used_by=(f"preset:{preset}",),
+        note="Hash and size are those of independent projects that fetched this address; the authors publish neither."
+        if sha256
+        else _UNPUBLISHED,
+    )
+    pre = replace(
+        main,
+        name=f"{preset}-pre",
+        file=f"{official}_PRE.pth",
+        purpose=f"{official.replace('_', '-')} before it saw video: to start a training from",
+        training=_STATIC,
+        urls=(_drive(pre_id),),
+        sha256=None,
+        size=None,
+        used_by=(),
+        note=_UNPUBLISHED,
+    )
+    return main, pre
+
+
+def _encoder(
+    name: str,
+    timm_name: str,
+    training: str,
+    licence: str,
+    note: str,
+    sha256: str | None = None,
+    size: int | None = None,
+) -> Release:
+    return Release(
+        name=f"imagenet-{name.replace('_', '-')}",
+        file=f"{timm_name}.safetensors",
+        purpose=f"image encoder {name} to start a training from; timm's {timm_name}",
+        training=training,
+        licence=licence,
+        page=f"https://huggingface.co/timm/{timm_name}",
+        urls=(_hub(f"timm/{timm_name}", "model.safetensors"),),
+        sha256=sha256,
+        size=size,
+        used_by=(f"encoder:{name}",),
+        note=note,
+    )
+
+
+_RELEASES = (
+    _sam("b", "01ec64", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912", 375042383),
+    _sam("l", "0b3195", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622", 1249524607),
+    _sam("h", "4b8939", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e", 2564550879),
+    _sam_hq(
+        "b",
+        "11yExZLOve38kRZPfRx_MRxfIAKmfMY47",
+        "14a9d662cd6f5a9c2dba6d40ab0058d88d287e4a18fd6fdc6ad5fb1a3fdeaa57",
+        379335069,
+    ),
+    _sam_hq(
+        "l",
+        "1Uk17tDKX1YAKas5knI4y9ZJCo0lRVL0G",
+        "e1a6c385d62bf005ded91a54d5ec55c985cfc4103ef89c08d90f39f04934c343",
+        1254865805,
+    ),
+    _sam_hq(
+        "h",
+        "1qobFYrI4eyIANfBSmYcGuWRaSIXfMOQ8",
+        "a7ac14a085326d9fa6199c8c698c4f0e7280afdbb974d2c4660ec60877b45e35",
+        2570940653,
+    ),
+    _alpha_refine(
+        34,
+        "SEcmnet_ep0040-c.pth.tar",
+        "1drLqNq4r9g4ZqGtOGuuLCmHJDh20Fu1m",
+        _AR_DATA,
+        "Data as in the repository's SEcm_r34 settings.",
+    ),
+    _alpha_refine(
+        18,
+        "alpha_refine_r18.pth.tar",
+        "1ANf0KCvlFBbGQPpvT-3WNiy414ANkgLZ",
+        "not stated for this variant; for AR34c+m: " + _AR_DATA,
+        "The file's published name is not known; it is this project's.",
+    ),
+    *_deaot("deaot-t", "DeAOTT", "11C1ZBoFpL3ztKtINS8qqwPSldfYXexFK", "1ThWIZQS03cYWx1EKNN8MIMnJS5eRowzr"),
+    *_deaot("deaot-s", "DeAOTS", "1uUidrWVoaP9A5B5-EzQLbielUnRLRF3j", "1YwIAV5tBtn5spSFxKLBQBEQGwPHyQlHi"),
+    *_deaot("deaot-b", "DeAOTB", "1bEQr6vIgQMVITrSOtxWTMgycKpS0cor9", "1BHxsonnvJXylqHlZ1zJHHc-ymKyq-CFf"),
+    *_deaot("deaot-l", "DeAOTL", "1_vBL4KJlmBy0oBE4YFDOvsYL1ZtpEL32", "18elNz_wi9JyVBcIUYKhRdL08MA-FqHD5"),
+    *_deaot(
+        "r50-deaot-l",
+        "R50_DeAOTL",
+        "1sTRQ1g0WCpqVCdavv7uJiZNkXunBt3-R",
+        "1QoChMkTVxdYZ_eBlZhK2acq9KMQZccPJ",
+        sha256="7e8a8d83310739bac02817f6bf48b6bbe2bbd7d5325722f1084088eb3aee1e06",
+        size=236513959,
+    ),
+    *_deaot("swinb-deaot-l", "SwinB_DeAOTL", "16BZEE53no8CxT-pPLDC2q1d6Xlg8mWPU", "1g4E-F0RPOx9Nd6J7tU9AE1TjsouL4oZq"),
+    Release(
+        name="dmaot-swinb",
+        file="DMAOT_SwinB_DeAOTL.pth",
+        purpose="SwinB-DeAOT-L as in DMAOT, which won VOTS 2023: give it to the preset swinb-deaot-l",
+        training=f"{_STATIC}, then YouTube-VOS, DAVIS 2017, LaSOT, GOT-10k, MOSE, VIPSeg and OVIS",
+        licence="BSD-3-Clause (the repository's)",
+        page="https://github.com/yamy-cheng/DMAOT-VOTS2023",
+        urls=(_drive("1KTJdR354BtFEGTrA_a4fcKUUHe2woxtn"),),
+        note="Data as in the repository's settings; its author names the same without VIPSeg. The file's published"
+        " name is not known; it is this project's. Neither hash nor size is published.",
+    ),
+    Release(
+        name="hqtrack-vmos",
+        file="hqtrack_vmos.pth",
+        purpose="HQTrack's VMOS, a multi-scale DeAOT on InternImage-T, second in VOTS 2023: for conversion and parity",
+        training=f"{_STATIC}, then YouTube-VOS, DAVIS and VIPSeg",
+        licence="MIT (the repository's)",
+        page="https://github.com/jiawen-zhu/HQTrack",
+        note="Published in a folder, https://drive.google.com/drive/folders/1Hh10hLtz3YL_zE3PfBCiLB0tvj3Yvv26; HQTrack"
+        " reads save_step_42000.pth. Neither hash nor size is published.",
+    ),
+    _encoder(
+        "resnet50",
+        "resnet50.tv_in1k",
+        "ImageNet-1k; torchvision's resnet50-0676ba61, which the AOT recipe starts from",
+        "BSD-3-Clause",
+        "Hash and size are those of the file on the Hugging Face Hub.",
+        sha256="5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
+        size=102469840,
+    ),
+    _encoder(
+        "swin_base",
+        "swin_base_patch4_window7_224.ms_in22k",
+        "ImageNet-22k; Microsoft's swin_base_patch4_window7_224_22k, which the AOT recipe starts from",
+        "MIT",
+        "The address follows from timm's registry and the Hub's rule for files. Hash and size were not found.",
+    ),
+    _encoder(
+        "mobilenetv2",
+        "mobilenetv2_100.ra_in1k",
+        "ImageNet-1k with RandAugment; not the torchvision weights that the AOT recipe starts from",
+        "Apache-2.0",
+        "The hash is that of the file on the Hugging Face Hub; its exact size was not found.",
+        sha256="55ea4fb3a96010b933710ebf44fc965b070d5cd054d3f35e44f2d1320b4a714e",
+    ),
+)
+
+MANIFEST: dict[str, Release] = {release.name: release for release in _RELEASES}
+
+
+def find_release(name: str) -> Release:
     if name not in MANIFEST:
         raise CheckpointError(f"no weights are known by the name {name!r}; there are: {', '.join(MANIFEST)}")
     return MANIFEST[name]
-
-
-def where_to_find(preset: Preset) -> str:
-    """One sentence for someone who asked for a preset without bringing its weights."""
-    release = OFFICIAL_RELEASES.get(preset.name)
-    if release is None:
-        return f"no weights for {preset.name!r} are public; train them, or give a file of your own"
-    return f"download the public release {release!r} (PRE_YTB_DAV) from {ZOO_URL} and give its path"
