@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..types import TrackerError
-from . import demo, evaluate, mask, registry, track, train
+from . import demo, evaluate, mask, registry, track, train, weights
 
-COMMANDS = (track, mask, evaluate, demo, train, registry)
+COMMANDS = (track, mask, evaluate, demo, train, registry, weights)
 EXIT_ERROR = 2  # bad input, a missing package, a file that cannot be read or written; argparse's own code too
 EXIT_INTERRUPTED = 130  # as shells report a process that Ctrl-C ended
 
