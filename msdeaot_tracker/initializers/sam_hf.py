@@ -18,7 +18,7 @@ from .box_prompt import BoxPrompted
 # are those of its video network, of which an image needs a part.
 _FAMILIES = {
     "sam": ("sam", "Sam"),
-    "sam_hq": ("sam_hq", "SamHQ"),
+    "sam_hq": ("sam-hq", "SamHQ"),
     "sam2": ("sam2", "Sam2"),
     "sam2_video": ("sam2", "Sam2"),
 }
@@ -33,8 +33,8 @@ class SegmentAnythingHF(BoxPrompted):
              -large, -huge). Pickled weights and code from the hub are never loaded.
     device:  as for `load_model`. half: as for `BoxPrompted`.
 
-    `details["model"]` is the family: sam, sam_hq or sam2. SAM-HQ adds its fine mask to each of SAM's three, best
-    predicted IoU first.
+    `source` is the family: "sam", "sam-hq" or "sam2". SAM-HQ adds its fine mask to each of SAM's three, which come
+    best predicted IoU first.
 
     InputError: no weights named, or unknown device. ImportError: package missing. CheckpointError: weights that are
     missing, damaged, incomplete, or of another kind of network.
@@ -50,15 +50,15 @@ class SegmentAnythingHF(BoxPrompted):
         if weights is None:
             raise InputError("sam-hf needs weights=...: a folder, or a hub name such as facebook/sam2.1-hiera-small")
         target = pick_device(device)
-        self._family, model, self._processor = _load(os.fspath(weights))
-        super().__init__("sam-hf", model, target, half)
+        family, model, self._processor = _load(os.fspath(weights))
+        super().__init__(family, model, target, half)
 
     def _encode(self, image: np.ndarray) -> tuple[Tensor, ...]:
         pixels = self._processor(images=image, return_tensors="pt")["pixel_values"].to(self.device)
         embedding = self.model.get_image_embeddings(pixels)
-        if self._family == "sam":
+        if self.source == "sam":
             return (embedding,)
-        if self._family == "sam_hq":
+        if self.source == "sam-hq":
             coarse, fine = embedding
             return coarse, *fine
         return tuple(embedding)
@@ -67,9 +67,9 @@ class SegmentAnythingHF(BoxPrompted):
         corners = [float(value) for value in (box.x, box.y, box.x + box.w, box.y + box.h)]
         inputs = self._processor(images=image, input_boxes=[[corners]], return_tensors="pt")
         embedded: dict[str, Any] = {"image_embeddings": embedding[0]}
-        if self._family == "sam_hq":
+        if self.source == "sam-hq":
             embedded["intermediate_embeddings"] = list(embedding[1:])
-        elif self._family == "sam2":
+        elif self.source == "sam2":
             embedded["image_embeddings"] = list(embedding)
         output = self.model(input_boxes=inputs["input_boxes"].float().to(self.device), **embedded)
         sizes = [inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs]
