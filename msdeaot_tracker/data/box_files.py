@@ -24,7 +24,7 @@ def read_boxes(path: Path, *, complete: bool = False) -> np.ndarray:
     perhaps within a number.
     InputError, naming file and line: missing, empty, not text, not four numbers, some but not all of them NaN, cut.
     """
-    text = _read_text(path)
+    text = read_text(path)
     boxes = _parse_rows(path, text, 4, "a box is x,y,w,h")
     broken = np.flatnonzero(np.isnan(boxes).any(axis=1) & ~np.isnan(boxes).all(axis=1))
     if len(broken):
@@ -36,7 +36,7 @@ def read_boxes(path: Path, *, complete: bool = False) -> np.ndarray:
 
 def read_integers(path: Path, columns: int, meaning: str) -> np.ndarray:
     """int64 [N, columns] of a file with whole numbers ("12" or "12.0"). InputError as in `read_boxes`."""
-    values = _parse_rows(path, _read_text(path), columns, meaning)
+    values = _parse_rows(path, read_text(path), columns, meaning)
     fractions = np.flatnonzero((values != np.floor(values)).any(axis=1))  # NaN as well: it equals nothing
     if len(fractions):
         raise InputError(f"{path}, line {fractions[0] + 1}: {meaning}, in whole numbers")
@@ -45,12 +45,12 @@ def read_integers(path: Path, columns: int, meaning: str) -> np.ndarray:
 
 def read_numbers(path: Path) -> np.ndarray:
     """float64 [N], one number per line. InputError as in `read_boxes`."""
-    return _parse_rows(path, _read_text(path), 1, "one number is expected")[:, 0]
+    return _parse_rows(path, read_text(path), 1, "one number is expected")[:, 0]
 
 
 def read_flags(path: Path) -> np.ndarray:
     """bool [N] of a file with 0 or 1 for every frame, on one line (LaSOT) or on one line each (GOT-10k)."""
-    flags = [flag for line in _read_text(path).splitlines() for flag in _split(line)]
+    flags = [flag for line in read_text(path).splitlines() for flag in _split(line)]
     wrong = [flag for flag in flags if flag not in ("0", "1")]
     if wrong or not flags:
         raise InputError(f"{path}: {wrong[0] if wrong else 'empty'}, where 0 or 1 is expected for every frame")
@@ -59,14 +59,15 @@ def read_flags(path: Path) -> np.ndarray:
 
 def read_names(path: Path) -> list[str]:
     """The lines of a list of sequences. InputError: missing, not text, a name that is not a plain path below here."""
-    names = [line.strip() for line in _read_text(path).splitlines()]
+    names = [line.strip() for line in read_text(path).splitlines()]
     for number, name in enumerate(names, start=1):
         if name and (Path(name).is_absolute() or ".." in Path(name).parts):
             raise InputError(f"{path}, line {number}: {name} leads out of the folder")
     return [name for name in names if name]
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """InputError, naming the file: missing, or not UTF-8."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -83,17 +84,23 @@ def _parse_rows(path: Path, text: str, columns: int, meaning: str) -> np.ndarray
         raise InputError(f"{path} is empty")
     rows = np.empty((len(lines), columns))
     for number, line in enumerate(lines, start=1):
-        values = _split(line)
-        wrong = [value for value in values if not _NUMBER.fullmatch(value)]
-        if wrong:
-            raise InputError(f"{path}, line {number}: {wrong[0][:40]!r} is not a number")
+        values = parse_numbers(line, f"{path}, line {number}")
         if len(values) != columns:
             raise InputError(f"{path}, line {number}: {len(values)} values, {meaning}")
-        rows[number - 1] = [float(value) for value in values]
-    infinite = np.flatnonzero(np.isinf(rows).any(axis=1))  # 1e999
-    if len(infinite):
-        raise InputError(f"{path}, line {infinite[0] + 1}: not a finite number")
+        rows[number - 1] = values
     return rows
+
+
+def parse_numbers(line: str, where: object) -> np.ndarray:
+    """float64 [N], NaN among them. InputError, beginning with `where`: not numbers, or not finite."""
+    values = _split(line)
+    wrong = [value for value in values if not _NUMBER.fullmatch(value)]
+    if wrong:
+        raise InputError(f"{where}: {wrong[0][:40]!r} is not a number")
+    numbers = np.array(values, float)
+    if np.isinf(numbers).any():  # 1e999
+        raise InputError(f"{where}: a number that is not finite")
+    return numbers
 
 
 def _split(line: str) -> list[str]:

@@ -10,15 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
+from ..geometry import mask_to_box
 from ..types import InputError
 from ..video import list_frames
 from .box_files import read_boxes, read_flags, read_integers, read_names
 from .box_types import Anchor, BoxSequence, Interaction
+from .mask_sequences import read_sequence, sequence_names
+from .vot_sequences import read_vot
 
 __all__ = ["DATASETS", "Anchor", "BoxSequence", "Interaction", "read_dataset"]
 
 _TREK150_FPS = 60.0  # TREK-150 toolkit, ExperimentTREK150
 _LASOT_FPS = 30.0  # LaSOT paper, 3.1
+_DAVIS_FPS = 24.0
 _GOT10K_FPS = 10.0  # GOT-10k paper, 3.1: annotated, and distributed, at 10 fps
 
 
@@ -72,6 +76,33 @@ def read_got10k(folder: Path) -> list[BoxSequence]:
     return [_read(path.name, path, _got10k_boxes, path, _GOT10K_FPS) for path in folders]
 
 
+def read_davis(folder: Path) -> list[BoxSequence]:
+    """`JPEGImages/<sequence>` and `Annotations/<sequence>`: the boxes of the masks, of the objects on the first frame.
+
+    Every object of a sequence with several is a sequence of its own, <sequence>-<object>. Reads all masks.
+    """
+    return [sequence for name in sequence_names(folder) for sequence in _davis_objects(folder, name)]
+
+
+def _davis_objects(folder: Path, name: str) -> list[BoxSequence]:
+    try:
+        sequence = read_sequence(folder, name)
+        masks = [sequence.masks(index) for index in range(len(sequence))]
+    except InputError as error:
+        return [BoxSequence(name, (), np.empty((0, 4)), fps=_DAVIS_FPS, problems=(str(error),))]
+    extra = {path.name for path in (folder / "Annotations" / name).glob("*.png")} - {
+        path.name for path in sequence.annotations
+    }
+    problems = (f"{folder / 'Annotations' / name / min(extra)}: no frame belongs to it; left out",) if extra else ()
+    objects = []
+    for object_id in sequence.object_ids:
+        boxes = np.array([mask_to_box(mask[object_id]) or _ABSENT for mask in masks], float)
+        suffix = f"-{object_id}" if len(sequence.object_ids) > 1 else ""
+        objects.append(BoxSequence(name + suffix, sequence.frames, boxes, fps=_DAVIS_FPS, problems=problems))
+    return objects
+
+
+_ABSENT = (np.nan,) * 4
 _TREK150_TRUTH = "groundtruth_rect.txt"
 Problems = list[str]
 
@@ -209,4 +240,6 @@ DATASETS: dict[str, Callable[[Path], list[BoxSequence]]] = {
     "trek150": read_trek150,
     "lasot": read_lasot,
     "got10k": read_got10k,
+    "davis": read_davis,
+    "vot": read_vot,
 }

@@ -43,16 +43,22 @@ def find_sequences(root: PathLike) -> list[Sequence]:
     Annotations are indexed or grey PNGs of object ids, or 0 and 255. InputError: no such folders, a frame without
     annotation, no object on the first frame.
     """
+    return [read_sequence(Path(root), name) for name in sequence_names(root)]
+
+
+def sequence_names(root: PathLike) -> list[str]:
+    """InputError: no such folders."""
     images = Path(root) / "JPEGImages"
-    folders = sorted(path for path in images.iterdir() if path.is_dir()) if images.is_dir() else []
-    if not folders:
+    names = sorted(path.name for path in images.iterdir() if path.is_dir()) if images.is_dir() else []
+    if not names:
         raise InputError(f"{root} has no JPEGImages/<sequence> with frames")
-    return [_sequence(folder, Path(root) / "Annotations" / folder.name) for folder in folders]
+    return names
 
 
-def _sequence(frames_folder: Path, annotations_folder: Path) -> Sequence:
-    frames = list_frames(frames_folder)
-    annotations = [annotations_folder / f"{frame.stem}.png" for frame in frames]
+def read_sequence(root: Path, name: str) -> Sequence:
+    """One sequence by its name. InputError as in `find_sequences`."""
+    frames = list_frames(root / "JPEGImages" / name)
+    annotations = [root / "Annotations" / name / f"{frame.stem}.png" for frame in frames]
     for frame, annotation in zip(frames, annotations, strict=True):
         if not annotation.is_file():
             raise InputError(f"frame {frame} has no annotation {annotation}")
@@ -60,6 +66,4 @@ def _sequence(frames_folder: Path, annotations_folder: Path) -> Sequence:
     object_ids = tuple(mask_objects(first))
     if not object_ids:
         raise InputError(f"{annotations[0]} shows no object")
-    return Sequence(
-        frames_folder.name, tuple(frames), tuple(annotations), object_ids, is_binary=set(np.unique(first)) <= {0, VOID}
-    )
+    return Sequence(name, tuple(frames), tuple(annotations), object_ids, is_binary=set(np.unique(first)) <= {0, VOID})
