@@ -1,8 +1,20 @@
 """How well a tracker does on sequences whose truth is known."""
 
 from ..data.mask_sequences import Sequence, find_sequences
+from .averages import (
+    RunBoxes,
+    SequenceRuns,
+    average_hand_object,
+    average_lasot,
+    average_multi_start,
+    average_one_pass,
+)
 from .jobs import Job, RunResult, is_finished, list_jobs, run_job, save_result, shard_jobs
 from .metrics import (
+    ERROR_THRESHOLDS,
+    PIXEL_THRESHOLDS,
+    ROBUSTNESS_THRESHOLDS,
+    THRESHOLDS,
     box_iou,
     center_error,
     lasot_curves,
@@ -21,15 +33,25 @@ from .runner import ObjectScore, SequenceScore, StaticTracker, VideoTracker, run
 from .scoring import score
 
 __all__ = [
+    "ERROR_THRESHOLDS",
+    "PIXEL_THRESHOLDS",
     "PROTOCOLS",
+    "ROBUSTNESS_THRESHOLDS",
+    "THRESHOLDS",
     "Job",
     "ObjectScore",
     "Run",
+    "RunBoxes",
     "RunResult",
     "Sequence",
+    "SequenceRuns",
     "SequenceScore",
     "StaticTracker",
     "VideoTracker",
+    "average_hand_object",
+    "average_lasot",
+    "average_multi_start",
+    "average_one_pass",
     "box_iou",
     "center_error",
     "find_sequences",
