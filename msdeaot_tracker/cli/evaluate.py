@@ -11,6 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ..evaluation import SequenceScore, StaticTracker, VideoTracker, find_sequences, run_sequence
+from ..types import InputError
+from . import evaluate_dataset
 from .options import add_tracker_options, tracker_from
 
 
@@ -21,10 +23,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="One pass over each sequence of DIR/JPEGImages/<sequence> with DIR/Annotations/<sequence> (indexed "
         "or grey PNGs), started from the first frame's masks or boxes. success: area under the success curve of the "
         "boxes (21 overlap thresholds from 0 to 1, the first frame counted as 1, as the TREK-150 toolkit does); J: "
-        "mean overlap of the masks without the first and the last frame, as DAVIS does.",
+        "mean overlap of the masks without the first and the last frame, as DAVIS does. With --dataset: DIR is a "
+        "benchmark of boxes, and results are written in the layout of the TREK-150 toolkit, for `msdeaot score` or that "
+        "toolkit. What cannot be run is named and counted, and makes exit status 1.",
     )
     parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument("--init", choices=["mask", "box"], required=True, help="what the tracker starts from")
+    parser.add_argument(
+        "--init", choices=["mask", "box"], help="what the tracker starts from; required without --dataset"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores to a file as well")
     parser.add_argument(
         "--tracker",
@@ -32,11 +38,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         default="msdeaot",
         help="static repeats the first frame's answer: a baseline (default: %(default)s)",
     )
+    evaluate_dataset.add_dataset_options(parser)
     add_tracker_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.dataset:
+        return evaluate_dataset.run(args)
+    if not args.init:
+        raise InputError("--init mask or --init box is needed: what the tracker starts from (or --dataset)")
     sequences = find_sequences(args.folder)
     if args.json:
         args.json.touch()  # now, not after hours, is the time to hear that it cannot be written

@@ -9,7 +9,7 @@ from .averages import (
     average_multi_start,
     average_one_pass,
 )
-from .jobs import Job, RunResult, is_finished, list_jobs, run_job, save_result, shard_jobs
+from .jobs import Job, RunResult, list_jobs, pending_jobs, run_job, save_result, shard_jobs
 from .metrics import (
     ERROR_THRESHOLDS,
     PIXEL_THRESHOLDS,
@@ -28,11 +28,20 @@ from .metrics import (
     trek150_curves,
 )
 from .protocols import PROTOCOLS, Run, plan_runs
-from .results import list_trackers, read_results, results_folder, write_results
+from .results import (
+    DATASET_FOLDERS,
+    claim_results,
+    list_trackers,
+    read_results,
+    remove_results,
+    results_folder,
+    write_results,
+)
 from .runner import ObjectScore, SequenceScore, StaticTracker, VideoTracker, run_sequence
 from .scoring import score
 
 __all__ = [
+    "DATASET_FOLDERS",
     "ERROR_THRESHOLDS",
     "PIXEL_THRESHOLDS",
     "PROTOCOLS",
@@ -54,17 +63,19 @@ __all__ = [
     "average_one_pass",
     "box_iou",
     "center_error",
+    "claim_results",
     "find_sequences",
-    "is_finished",
     "lasot_curves",
     "list_jobs",
     "list_trackers",
     "normalized_center_error",
     "normalized_precision_curve",
     "one_pass_ious",
+    "pending_jobs",
     "plan_runs",
     "read_results",
     "recall",
+    "remove_results",
     "results_folder",
     "robustness_curve",
     "run_job",

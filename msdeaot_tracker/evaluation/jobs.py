@@ -63,10 +63,23 @@ def list_jobs(sequences: Iterable[BoxSequence], protocols: Sequence[str]) -> tup
 
 
 def shard_jobs(jobs: Sequence[Job], index: int, count: int) -> list[Job]:
-    """Part `index` (from 0) of `count`: all parts together are the jobs, each once, and of much the same length."""
-    by_length = sorted(jobs, key=lambda job: -len(job.frames))
-    mine = {id(job) for job in by_length[index::count]}
-    return [job for job in jobs if id(job) in mine]
+    """One of `count` parts of much the same length; any `count` indices in a row make up the whole, each job once."""
+    by_length = sorted(range(len(jobs)), key=lambda i: -len(jobs[i].frames))
+    return [jobs[i] for i in sorted(by_length[index % count :: count])]
+
+
+def pending_jobs(jobs: Iterable[Job], folder: Path, tracker: str) -> tuple[list[Job], list[str]]:
+    """The jobs without whole results, and what is wrong with those results that are there but not whole."""
+    pending, broken = [], []
+    for job in jobs:
+        if result_path(folder, tracker, job.protocol, job.run).is_file():
+            try:
+                read_results(folder, tracker, job.protocol, job.run, len(job.frames))
+                continue
+            except InputError as error:
+                broken.append(str(error))
+        pending.append(job)
+    return pending, broken
 
 
 def run_job(tracker: VideoTracker, job: Job, *, progress: Callable[[], object] = lambda: None) -> RunResult:
@@ -95,14 +108,6 @@ def run_job(tracker: VideoTracker, job: Job, *, progress: Callable[[], object] =
         if index:
             boxes.append(answer)
     return RunResult(np.array(boxes, float), np.array(seconds))
-
-
-def is_finished(folder: Path, tracker: str, job: Job) -> bool:
-    """Whether the job's results are there. InputError, naming the file: they are, but damaged or of another length."""
-    if not result_path(folder, tracker, job.protocol, job.run).is_file():
-        return False
-    read_results(folder, tracker, job.protocol, job.run, len(job.frames))
-    return True
 
 
 def save_result(folder: Path, tracker: str, job: Job, result: RunResult) -> None:

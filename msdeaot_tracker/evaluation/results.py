@@ -2,16 +2,19 @@
 
     RESULTS/TREK-150/<tracker>/<protocol>/<run>.txt             x,y,w,h per frame of the run, in its order
     RESULTS/TREK-150/<tracker>/ope/times/<sequence>_time.txt    seconds per frame
+    RESULTS/TREK-150/<tracker>/<protocol>/settings.json         what they were made with (ours alone)
 
 A file is there either whole or not at all.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +23,11 @@ from ..types import InputError
 from .protocols import PROTOCOLS
 
 DATASET_FOLDERS = {"trek150": "TREK-150", "lasot": "LaSOT", "got10k": "GOT-10k", "davis": "DAVIS", "vot": "VOT"}
+SETTINGS = "settings.json"
 
 
 def results_folder(results: Path, dataset: str) -> Path:
-    """The folder with one folder per tracker: RESULTS/<dataset>, or RESULTS where there is no such folder in it."""
+    """The folder with one folder per tracker: RESULTS/TREK-150, say, or RESULTS itself where that has trackers."""
     inner = results / DATASET_FOLDERS[dataset]
     return inner if inner.is_dir() or not list_trackers(results) else results
 
@@ -67,9 +71,35 @@ def read_times(folder: Path, tracker: str, run: str) -> np.ndarray:
     return read_numbers(path) if path.is_file() else np.empty(0)
 
 
+def remove_results(folder: Path, tracker: str, protocol: str, run: str) -> None:
+    """Nothing happens where there are none."""
+    result_path(folder, tracker, protocol, run).unlink(missing_ok=True)
+    if protocol == "ope":
+        times_path(folder, tracker, run).unlink(missing_ok=True)
+
+
+def claim_results(folder: Path, tracker: str, protocol: str, settings: Mapping[str, Any], *, replace: bool) -> None:
+    """Note beside the results what they are made with, so that runs of two settings never stand in one table.
+
+    InputError, naming what differs: there are results made with other settings, and they are not to be replaced.
+    """
+    path = folder / tracker / protocol / SETTINGS
+    if path.is_file() and not replace:
+        try:
+            noted = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise InputError(f"{path} is damaged: what the results beside it were made with is not known") from None
+        wanted = json.loads(json.dumps(settings))
+        if noted != wanted:
+            keys = [key for key in wanted if not isinstance(noted, dict) or noted.get(key) != wanted[key]]
+            raise InputError(f"the results beside {path} were made with another {keys[0] if keys else 'program'}")
+    else:
+        _write(path, json.dumps(settings, indent=1) + "\n")
+
+
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")  # of its own, should two processes do one run
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")  # its own, should two processes do one run
     try:
         partial.write_text(text, encoding="ascii", newline="\n")
         os.replace(partial, path)

@@ -64,6 +64,9 @@ def score(
     names = list_trackers(results) if trackers is None else list(trackers)
     if not names:
         raise InputError(f"{results} has no <tracker>/<protocol> with results")
+    strangers = [name for name in names if not (results / name).is_dir()]
+    if strangers:
+        raise InputError(f"{results} has no results of {strangers[0]}")
     average = average_lasot if lasot else _AVERAGES.get(protocol, average_one_pass)
     scores = {}
     for name in names:
@@ -78,6 +81,9 @@ def _read_runs(
 ) -> tuple[list[SequenceRuns], Coverage]:
     found: list[SequenceRuns] = []
     coverage = Coverage()
+    folder = results / tracker / protocol
+    if not folder.is_dir():
+        coverage.problems.append(f"{folder} does not exist: no results of {protocol}")
     for sequence in sequences:
         coverage.problems += sequence.problems
         try:
@@ -92,8 +98,10 @@ def _read_runs(
         coverage.runs += len(planned)
         if not planned:
             coverage.problems.append(reason)
-        runs = [_read_run(sequence, run, results, tracker, protocol, coverage.problems) for run in planned]
-        runs = [run for run in runs if run is not None]
+        if not folder.is_dir():
+            continue
+        read = [_read_run(sequence, run, results, tracker, protocol, coverage.problems) for run in planned]
+        runs = [run for run in read if run is not None]
         if runs:
             coverage.scored_sequences += 1
             coverage.scored_runs += len(runs)
