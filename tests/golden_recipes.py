@@ -34,6 +34,12 @@ def vmos_weights(shapes: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
     return {key: _vmos_tensor(key, tuple(shape)) for key, shape in shapes.items()}
 
 
+def alpha_refine_weights(shapes: Mapping[str, Sequence[int]], integer_keys: Sequence[str]) -> dict[str, np.ndarray]:
+    """Float32 arrays by published key, and zeros for the integer ones."""
+    weights = {key: _alpha_refine_tensor(key, tuple(shapes[key])) for key in shapes if key not in set(integer_keys)}
+    return weights | {key: np.zeros(tuple(shapes[key]), np.int64) for key in integer_keys}
+
+
 def _deaot_tensor(key: str, shape: tuple[int, ...]) -> np.ndarray:
     seed = 3755 if key == "decoder.conv_out.weight" else zlib.crc32(key.encode())
     generator = RandomState(seed)
@@ -66,6 +72,31 @@ def _deaot_gain(key: str, dimensions: int) -> float:
     if key.startswith("LSTT.") and key.endswith(".projection.weight"):
         return 3.0
     return 0.25 if key.startswith("decoder.adapter_") else 1.0
+
+
+_ALPHA_REFINE_SEEDS = {"corner_head.conv5_tl.weight": 3911, "corner_head.conv5_br.weight": 14026}
+_ALPHA_REFINE_GAINS = {
+    "neck.post_corr.0.": 0.12,
+    "neck.channel_attention.": 2.0,
+    "corner_head.conv5_": 8.0,
+    "mask_head.post2.": 3.0,
+}
+
+
+def _alpha_refine_tensor(key: str, shape: tuple[int, ...]) -> np.ndarray:
+    generator = RandomState(_ALPHA_REFINE_SEEDS.get(key, zlib.crc32(key.encode())))
+    *_, parent, last = key.split(".")
+    if last == "running_var":
+        return (1 + 0.2 * generator.rand(*shape)).astype(np.float32)
+    z = generator.randn(*shape)
+    if last == "running_mean":
+        value = 0.1 * z
+    elif len(shape) >= 2:
+        gain = next((g for start, g in _ALPHA_REFINE_GAINS.items() if key.startswith(start)), 1.5)
+        value = gain * (_centred(z) if len(shape) == 4 and shape[1] > 3 else z) / sqrt(prod(shape[1:]))
+    else:
+        value = _vector(z, last) * (0.4 if (parent, last) == ("bn2", "weight") else 1.0)
+    return value.astype(np.float32)
 
 
 def _vmos_tensor(key: str, shape: tuple[int, ...]) -> np.ndarray:

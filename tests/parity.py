@@ -1,7 +1,8 @@
 """Compare this network with reference numbers of the public ones: `python tests/parity.py DIR`.
 
-DIR holds files named deaott_*, r50_deaotl_*, swinb_deaotl_* and vmos_* (.npz), and `<model>_keys.json` (those in
-tests/data are used where DIR has none). One line per file; the exit status is 1 if a number passes its tolerance.
+DIR holds files named deaott_*, r50_deaotl_*, swinb_deaotl_*, vmos_* and alpha_refine_* (.npz), and
+`<model>_keys.json` (those in tests/data are used where DIR has none). One line per file; the exit status is 1 if a
+number passes its tolerance.
 
 Weights, frames and features follow from recipes (golden_recipes.py). The memory updates are fed the labels of the
 file, not our own: these random networks have near ties, and one flipped pixel would change every later frame.
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import golden_recipes
 import numpy as np
+import parity_alpha_refine
 import torch
 from golden_probes import encoder_values, recording
 from torch import Tensor
@@ -54,6 +56,7 @@ TOLERANCES = {
     "swinb_deaotl": Tolerance(5e-5, 5e-5),
     "vmos": Tolerance(2e-4, 1e-4),
 }
+ALPHA_REFINE = "alpha_refine"
 PRESET_OF = {"deaott": "deaot-t", "r50_deaotl": "r50-deaot-l", "swinb_deaotl": "swinb-deaot-l"}
 
 
@@ -281,11 +284,13 @@ def main(arguments: list[str] | None = None) -> int:
     directory = parser.parse_args(arguments).directory
     ran = failed = 0
     for path in sorted(directory.glob("*.npz")):
-        model_name = next((name for name in TOLERANCES if path.name.startswith(f"{name}_")), None)
+        model_name = next((name for name in (*TOLERANCES, ALPHA_REFINE) if path.name.startswith(f"{name}_")), None)
         if model_name is None:
             print(f"{path.name:<24} skipped: no model of ours goes by this name")
             continue
-        report = check(path, model_name, find_keys(directory, model_name))
+        keys = find_keys(directory, model_name)
+        is_tracker = model_name != ALPHA_REFINE
+        report = check(path, model_name, keys) if is_tracker else parity_alpha_refine.check(path, keys)
         print(f"{path.name:<24} {report}", flush=True)
         ran += 1
         failed += bool(report.problems)
