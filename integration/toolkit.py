@@ -18,6 +18,7 @@ from typing import Any
 from msdeaot_tracker import TrackerError
 
 from .requirements import require_toolkit
+from .workspace import parse_interactions
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _PERCENT = re.compile(r"\s*(\d+) %\s*")
@@ -74,15 +75,25 @@ def expected_results(workspace: Path) -> Iterator[str]:
 
     stack = yaml.safe_load((workspace / "stack.yaml").read_text(encoding="utf-8"))
     sequences = workspace / "sequences"
-    for sequence in (sequences / "list.txt").read_text(encoding="utf-8").split():
+    for sequence in (sequences / "list.txt").read_text(encoding="utf-8").splitlines():
         for name, experiment in stack["experiments"].items():
-            if experiment["type"] == "multistart":
-                values = (sequences / sequence / "anchor.value").read_text(encoding="utf-8").split()
-                runs = [f"{index:08d}" for index, value in enumerate(values) if float(value)]
-            else:
-                # After three equal runs the toolkit repeats no more.
-                runs = [f"{repetition:03d}" for repetition in range(1, min(experiment.get("repetitions", 1), 3) + 1)]
+            runs = _expected_runs(sequences / sequence, experiment)
             yield from (f"{name}/{sequence}/{sequence}_{run}" for run in runs)
+
+
+def _expected_runs(sequence: Path, experiment: dict[str, Any]) -> list[str]:
+    kind = experiment["type"].rpartition(".")[2].lower()  # MultiStart and so on of vot_experiments, by dotted path
+    if kind == "multistart":
+        anchors = sequence / "anchor.value"
+        values = anchors.read_text(encoding="utf-8").split() if anchors.is_file() else []
+        return [f"{index:08d}" for index, value in enumerate(values) if float(value)]
+    if kind == "handobject":
+        lines = (sequence / "sequence").read_text(encoding="utf-8").splitlines()
+        properties = dict(line.split("=", 1) for line in lines)
+        spans = parse_interactions(properties.get("interactions", ""))
+        return [f"{first:08d}_{last:08d}_{hand}" for first, last, hand in spans]
+    # After three equal runs the toolkit repeats no more.
+    return [f"{repetition:03d}" for repetition in range(1, min(experiment.get("repetitions", 1), 3) + 1)]
 
 
 def _has_result(workspace: Path, tracker: str, name: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from msdeaot_tracker import InputError
+
 Region = tuple[float, float, float, float] | np.ndarray | None
+Interaction = tuple[int, int, int]  # first frame, last frame, and hand
 JPEG_QUALITY = 95
 
 
@@ -25,6 +29,7 @@ def write_sequence(
     truth: Sequence[Region] | Mapping[str, Sequence[Region]],
     *,
     anchors: Mapping[int, int] | None = None,
+    interactions: Sequence[Interaction] = (),
     fps: int = 30,
 ) -> None:
     """Write one sequence into the new folder `folder`, whose name is the sequence's.
@@ -33,7 +38,9 @@ def write_sequence(
     truth:   per frame (x, y, w, h) in pixels, or a mask, bool [H, W], or None where the object is not to be seen;
              for several objects a mapping of such lists by object name.
     anchors: of multi-start experiments, by frame index from 0: 1 runs forward from there, -1 backward.
-    Raises ValueError when frames, truth and anchors do not fit together.
+    interactions: frames, from 0 and both included, between which a hand touches the object; and 0, 1 or 2 for the left
+             hand, the right, or both. Of hand-object experiments (vot_experiments).
+    Raises ValueError when frames, truth and anchors do not fit together, InputError when frames cannot be linked.
     """
     colour = folder / "color"
     colour.mkdir(parents=True)
@@ -60,6 +67,8 @@ def write_sequence(
         "channels.color": f"color/%08d{suffixes.pop()}",
         "length": len(names),
     }
+    if interactions:
+        properties["interactions"] = " ".join("-".join(map(str, interaction)) for interaction in interactions)
     _write_lines(folder / "sequence", [f"{key}={value}" for key, value in properties.items()])
 
 
@@ -73,6 +82,14 @@ def write_workspace(folder: Path, sequences: Sequence[str], *, stack: Path, regi
         "sequences": "./sequences",
     }
     (folder / "config.yaml").write_text(json.dumps(config, indent=2), encoding="utf-8")  # JSON is YAML
+
+
+def parse_interactions(text: str) -> list[Interaction]:
+    """The property `interactions` of a sequence: "46-82-0 90-97-2". ValueError: of another form."""
+    interactions = [re.fullmatch(r"(\d+)-(\d+)-(\d+)", word) for word in text.split()]
+    if None in interactions:
+        raise ValueError(f"interactions {text!r} are not of the form FIRST-LAST-HAND FIRST-LAST-HAND ...")
+    return [tuple(map(int, match.groups())) for match in interactions]
 
 
 def spread_anchors(visible: Sequence[bool], count: int) -> dict[int, int]:
@@ -122,11 +139,17 @@ def _write_frame(frame: np.ndarray | Path, stem: Path) -> str:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Symbolic link, or a copy where the system does not allow links (Windows without the privilege)."""
+    """Symbolic link, or a hard one where the system does not allow that (Windows without the privilege)."""
     try:
         target.symlink_to(source)
     except OSError:
-        shutil.copyfile(source, target)
+        try:
+            target.hardlink_to(source)
+        except OSError as error:
+            raise InputError(
+                f"cannot link {target} to {source}: no symbolic link is allowed here, and no hard one, for which both "
+                f"must be on one drive ({error})"
+            ) from error
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
