@@ -34,3 +34,18 @@ def test_a_folder_without_the_public_code_is_named(tmp_path):
     assert result.returncode == 2
     assert str(tmp_path) in result.stderr
     assert "no checkout" in result.stderr
+
+
+def test_initializers_prints_scores_of_procedural_boxes():
+    result = run("initializers.py", "--procedural", "1", "--seed", "3", "--initializers", "box", "grabcut", "--jitter")
+    assert result.returncode == 0, result.stderr
+    name, iou, median, box_iou, _milliseconds = result.stdout.splitlines()[-2].split()
+    assert name == "box" and float(box_iou) > 0.99  # up to whole pixels
+    assert 0.1 < float(iou) < 0.9 and 0.1 < float(median) < 0.9
+    assert 0.1 < float(result.stdout.splitlines()[-1].split()[1]) < 1
+
+
+def test_initializers_names_an_unknown_setting():
+    result = run("initializers.py", "--procedural", "1", "--initializer-set", "grabcut.sum=3")
+    assert result.returncode == 2
+    assert "grabcut" in result.stderr and "sum" in result.stderr
