@@ -69,7 +69,7 @@ def _table(scores: Mapping[str, Any]) -> list[str]:
         values = [_number(key, entry["overall"].get(key)) for key in shown]
         runs = f"{coverage['scored_runs']}/{coverage['runs']}"
         sequences = f"{coverage['scored_sequences']}/{coverage['sequences']}"
-        problems = len(coverage["problems"]) or ""
+        problems = len(coverage["problems"])
         lines.append("  ".join([f"{name:{width}}", *values, f"{runs:>11}", f"{sequences:>11}", f"{problems:>8}"]))
     return lines
 
