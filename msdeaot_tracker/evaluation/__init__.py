@@ -27,7 +27,7 @@ from .metrics import (
     success_score,
     trek150_curves,
 )
-from .protocols import PROTOCOLS, Run, plan_runs
+from .protocols import PROTOCOLS, Run, find_protocol
 from .results import (
     DATASET_FOLDERS,
     claim_results,
@@ -64,6 +64,7 @@ __all__ = [
     "box_iou",
     "center_error",
     "claim_results",
+    "find_protocol",
     "find_sequences",
     "lasot_curves",
     "list_jobs",
@@ -72,7 +73,6 @@ __all__ = [
     "normalized_precision_curve",
     "one_pass_ious",
     "pending_jobs",
-    "plan_runs",
     "read_results",
     "recall",
     "remove_results",

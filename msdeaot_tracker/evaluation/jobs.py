@@ -12,7 +12,7 @@ import numpy as np
 from ..data.box_types import BoxSequence
 from ..images import read_image
 from ..types import Box, InputError
-from .protocols import plan_runs
+from .protocols import find_protocol, why_no_runs
 from .realtime import run_realtime
 from .results import read_results, result_path, write_results
 from .runner import VideoTracker
@@ -37,28 +37,34 @@ class RunResult:
     seconds: np.ndarray  # float64 [N], inside the tracker; empty where frames were skipped
 
 
-def list_jobs(sequences: Iterable[BoxSequence], protocols: Sequence[str]) -> tuple[list[Job], list[str]]:
-    """All jobs of the protocols, protocol by protocol, and what is left out, a line each with its reason."""
+def list_jobs(sequences: Sequence[BoxSequence], protocols: Sequence[str]) -> tuple[list[Job], list[str]]:
+    """All jobs of the protocols, protocol by protocol, and what is left out, a line each with its reason.
+
+    InputError: no such protocol.
+    """
     jobs: list[Job] = []
     left_out: list[str] = []
     for protocol in protocols:
+        plan = find_protocol(protocol)
         for sequence in sequences:
             try:
-                runs = plan_runs(protocol, sequence)
+                runs = plan(sequence)
             except InputError as error:
                 left_out.append(str(error))
                 continue
-            if not runs and not (protocol == "hoi" and len(sequence)):  # no hand need ever touch the object
-                left_out.append(f"{sequence.name}: nothing to run for {protocol}")
+            if not runs and (reason := why_no_runs(protocol, sequence)):
+                left_out.append(reason)
             for run in runs:
+                first = run.frames[0]
                 if not sequence.frames:
-                    left_out.append(f"{run.name} ({protocol}): the sequence has no frames that fit its truth")
-                elif not sequence.visible[run.frames[0]]:
-                    left_out.append(f"{run.name} ({protocol}): the object is not to be seen on frame {run.frames[0]}")
+                    left_out.append(f"{run.name} ({protocol}): there are no frames that fit the truth")
+                elif not sequence.visible[first]:
+                    left_out.append(
+                        f"{run.name} ({protocol}): the object is not to be seen on its first frame, {first}"
+                    )
                 else:
-                    box = Box(*sequence.boxes[run.frames[0]].tolist())
                     frames = tuple(sequence.frames[index] for index in run.frames)
-                    jobs.append(Job(protocol, run.name, frames, box, sequence.fps))
+                    jobs.append(Job(protocol, run.name, frames, Box(*sequence.boxes[first].tolist()), sequence.fps))
     return jobs, left_out
 
 

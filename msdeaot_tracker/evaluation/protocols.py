@@ -61,8 +61,15 @@ PROTOCOLS: dict[str, Callable[[BoxSequence], list[Run]]] = {
 }
 
 
-def plan_runs(protocol: str, sequence: BoxSequence) -> list[Run]:
-    """InputError: no such protocol, runs whose results could not be told apart."""
-    if protocol not in PROTOCOLS:
-        raise InputError(f"protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[protocol](sequence)
+def find_protocol(name: str) -> Callable[[BoxSequence], list[Run]]:
+    """InputError: no such protocol."""
+    if name not in PROTOCOLS:
+        raise InputError(f"protocol {name!r} is none of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def why_no_runs(protocol: str, sequence: BoxSequence) -> str | None:
+    """Of a sequence without runs, what it lacks; None: it need not have any, as no hand need ever touch the object."""
+    if not len(sequence):
+        return f"{sequence.name}: its truth cannot be read; nothing for {protocol}"
+    return None if protocol == "hoi" else f"{sequence.name}: it has no anchors; nothing for {protocol}"

@@ -20,7 +20,7 @@ from .averages import (
     average_multi_start,
     average_one_pass,
 )
-from .protocols import Run, plan_runs
+from .protocols import Run, find_protocol, why_no_runs
 from .results import list_trackers, read_results, read_times, result_path
 
 _AVERAGES: dict[str, Average] = {
@@ -59,6 +59,7 @@ def score(
     file and line. Where there is none at all, "overall" is empty.
     InputError: no such protocol, no results of any tracker, LaSOT's measures for another protocol.
     """
+    find_protocol(protocol)
     if lasot and protocol != "ope":
         raise InputError(f"LaSOT's measures are those of ope, not of {protocol}")
     names = list_trackers(results) if trackers is None else list(trackers)
@@ -67,7 +68,7 @@ def score(
     strangers = [name for name in names if not (results / name).is_dir()]
     if strangers:
         raise InputError(f"{results} has no results of {strangers[0]}")
-    average = average_lasot if lasot else _AVERAGES.get(protocol, average_one_pass)
+    average = average_lasot if lasot else _AVERAGES[protocol]
     scores = {}
     for name in names:
         runs, coverage = _read_runs(sequences, results, name, protocol)
@@ -87,13 +88,12 @@ def _read_runs(
     for sequence in sequences:
         coverage.problems += sequence.problems
         try:
-            planned = plan_runs(protocol, sequence)
+            planned = find_protocol(protocol)(sequence)
+            reason = why_no_runs(protocol, sequence)
         except InputError as error:
             planned, reason = [], str(error)
-        else:
-            reason = f"{sequence.name}: nothing to score for {protocol}"
-        if not planned and protocol == "hoi" and len(sequence):
-            continue  # no hand touches the object
+        if not planned and reason is None:
+            continue
         coverage.sequences += 1
         coverage.runs += len(planned)
         if not planned:
