@@ -15,7 +15,7 @@ from vot.analysis import Curve, Measure, MissingResultsException, Sorting, Track
 from vot.dataset import Sequence
 from vot.dataset.proxy import FrameMapSequence
 from vot.experiment import Experiment
-from vot.region import Region, RegionType
+from vot.region import Mask, Polygon, Rectangle, Region
 from vot.tracker import Tracker, Trajectory
 
 from msdeaot_tracker.evaluation import (
@@ -28,6 +28,7 @@ from msdeaot_tracker.evaluation import (
     average_lasot,
 )
 
+from .trax_server import upright_rectangle
 from .vot_experiments import HandObject, OnePass, RunsExperiment
 
 _ABSENT = (np.nan,) * 4
@@ -168,13 +169,13 @@ def _boxes(regions: Any) -> np.ndarray:
 
 
 def _box(region: Region) -> tuple[float, ...]:
-    if region.type == RegionType.SPECIAL:
-        return _ABSENT
-    if region.type == RegionType.MASK:  # whose `convert` leaves out the last row and column
+    """The toolkit's own conversions differ between its releases, and take a pixel off a mask's box (0.7.4)."""
+    if isinstance(region, Rectangle):
+        return region.x, region.y, region.width, region.height
+    if isinstance(region, Polygon):
+        return upright_rectangle(region.points())
+    if isinstance(region, Mask) and region.mask.any():
         rows, columns = np.flatnonzero(region.mask.any(axis=1)), np.flatnonzero(region.mask.any(axis=0))
-        if not len(rows):
-            return _ABSENT
-        (x, y), height, width = region.offset, rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]
-        return x + columns[0], y + rows[0], width, height
-    box = region.convert(RegionType.RECTANGLE)
-    return box.x, box.y, box.width, box.height
+        left, top = region.offset
+        return left + columns[0], top + rows[0], columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0]
+    return _ABSENT
