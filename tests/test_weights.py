@@ -330,10 +330,13 @@ def test_drive_files_come_through_gdown(monkeypatch, cache):
     def stand_in(*args, **kwargs):  # for the service, which tests cannot reach
         given = settings.bind(*args, **kwargs).arguments
         calls.append(given["id"])
+        assert not Path(given["output"]).exists()  # gdown would take it for the file
         given["progress"](len(CONTENT), None)
         Path(given["output"]).write_bytes(CONTENT if len(calls) > 1 else OTHER)
 
     monkeypatch.setattr(gdown, "download", stand_in)
+    cache.mkdir()
+    (cache / "thing.pth.drive").write_bytes(OTHER)  # of a run that ended before its check
     assert hashlib.sha256(OTHER).hexdigest() in refused(make_release(DRIVE))
     assert download(make_release(DRIVE)).read_bytes() == CONTENT
     assert calls == ["abc_DEF-123"] * 2

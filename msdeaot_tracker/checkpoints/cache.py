@@ -90,10 +90,10 @@ def recorded(path: Path) -> Fingerprint | None:
 
 def verify(name: str, folder: Path | None = None) -> Verdict:
     """Compare the file of an entry with what is published of it, and with what it was when it came in."""
-    return inspect(find_release(name), weights_path(name, folder))
+    return check_file(find_release(name), weights_path(name, folder))
 
 
-def inspect(release: Release, path: Path) -> Verdict:
+def check_file(release: Release, path: Path) -> Verdict:
     if not path.is_file():
         return Verdict("missing", "not downloaded")
     found, before = fingerprint(path), recorded(path)

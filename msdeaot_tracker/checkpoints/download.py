@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from ..types import CheckpointError
-from .cache import cache_dir, fingerprint, inspect, mismatch, record, recorded
+from .cache import cache_dir, check_file, fingerprint, mismatch, record, recorded
 from .zoo import Release
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _accept(release: Release, path: Path) -> None:
     """Check a file that was there already, and note its hash if nobody did yet."""
-    verdict = inspect(release, path)
+    verdict = check_file(release, path)
     if verdict.state == "damaged":
         raise CheckpointError(f"{path} is not {release.name}: {verdict.reason}; remove it to download it anew")
     if recorded(path) is None:
@@ -233,9 +233,8 @@ def _open(url: str, offset: int, validator: str | None, timeout: float) -> http.
         kind = _Interrupted if error.code in _PASSING else _Refused
         raise kind(f"HTTP {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
-        raise _Interrupted(
-            f"no connection: {getattr(error, 'reason', None) or error or type(error).__name__}"
-        ) from error
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        raise _Interrupted(f"no connection: {reason}") from error
 
 
 def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -243,7 +242,7 @@ def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         while block := response.read1(_BLOCK):
             yield block
     except (OSError, http.client.HTTPException) as error:
-        raise _Interrupted(f"broke off: {error or type(error).__name__}") from error
+        raise _Interrupted(f"broke off: {str(error) or type(error).__name__}") from error
 
 
 def _validator(response: http.client.HTTPResponse) -> str | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from ..types import CheckpointError
+
+Run = Callable[[argparse.Namespace], int]
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -32,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     convert.add_argument("--out", required=True, type=Path, metavar="FILE.safetensors", help="where to write it")
 
 
-def _add_action(actions: argparse._SubParsersAction, name: str, run, summary: str) -> argparse.ArgumentParser:
+def _add_action(actions: argparse._SubParsersAction, name: str, run: Run, summary: str) -> argparse.ArgumentParser:
     action = actions.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
     action.set_defaults(run=run)
     return action
