@@ -38,7 +38,10 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["msdeaot_tracker", "msdeaot_tracker.*"]) + [ADAPTERS],
     package_dir={ADAPTERS: "integration"},
-    package_data={"msdeaot_tracker": ["weights/*.safetensors", "weights/*.md"], ADAPTERS: ["stacks/*.yaml"]},
+    package_data={
+        "msdeaot_tracker": ["weights/*.safetensors", "weights/*.md"],
+        ADAPTERS: ["stacks/*.yaml", "pytracking_files/**/*.py"],
+    },
     entry_points={"console_scripts": ["msdeaot = msdeaot_tracker.cli.main:main"]},
     cmdclass={"build_py": BuildWithRegistry},
     install_requires=[
@@ -61,6 +64,7 @@ setup(
             # The release the adapter is tested with.
             f"vot-trax==4.0.2; {TRAX_PLATFORMS}",
         ],
+        "got10k": ["got10k==0.1.3", "six>=1.16"],  # it imports six without asking for it
         "sam": ["segment-anything>=1.0", "torchvision>=0.16"],
         "sam-hf": ["transformers>=5.0", "torchvision>=0.16"],
         "weights": ["gdown>=6.5"],  # public weights that are on Google Drive
