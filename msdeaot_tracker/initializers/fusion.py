@@ -55,7 +55,7 @@ class Fusion:
             f"{first.source}+{second.source}: {'prompted' if believed else 'given box'}",
             second.probability,
             first.box,
-            {**_parts(first, second), "iou_prompt_box": overlap},
+            {**_parts(first, second), **_fallback(second), "iou_prompt_box": overlap},
         )
 
 
@@ -83,6 +83,7 @@ def fuse(
         mask = (probability > 0.5) | (first.mask & second.mask)
         return MaskEstimate(mask, f"{name}: mean", probability, exact, details)
     better, other = (first, second) if fits[0] >= fits[1] else (second, first)
+    details |= _fallback(better)
     if both:
         return MaskEstimate(better.mask, f"{name}: both", better.probability, exact, details, (other.mask,))
     return MaskEstimate(better.mask, f"{name}: {better.source}", better.probability, exact, details)
@@ -94,3 +95,8 @@ def _probability(estimate: MaskEstimate) -> np.ndarray:
 
 def _parts(*estimates: MaskEstimate) -> dict[str, float | str]:
     return {f"{e.source}.{key}": value for e in estimates for key, value in e.details.items()}
+
+
+def _fallback(taken: MaskEstimate) -> dict[str, float | str]:
+    """Whose mask is a stand-in is one, too."""
+    return {"fallback": taken.details["fallback"]} if "fallback" in taken.details else {}

@@ -47,14 +47,14 @@ class GrabCut:
         mask[crop] = self._cut(image[crop], seeds)
         mask &= filled
         part = mask.sum() / (w * h)
-        shape = "cut"
+        details: dict[str, float | str] = {"part_of_box": float(part)}
         if not _NOTHING < part < _EVERYTHING:
-            shape = "ellipse"
+            details["fallback"] = f"the cut took {100 * part:.0f} % of the box"
             logger.warning(
                 "GrabCut took %.0f %% of box (%g, %g, %g, %g) as the object: using the ellipse in it", 100 * part, *box
             )
             mask = ellipse_in_box(box, height, width)
-        return MaskEstimate(mask, source="grabcut", details={"shape": shape, "part_of_box": float(part)})
+        return MaskEstimate(mask, source="grabcut", details=details)
 
     def _cut(self, crop: np.ndarray, seeds: np.ndarray) -> np.ndarray:
         """uint8 [h, w, 3] and GC_* labels [h, w] -> bool [h, w]; empty when one side has no pixel to learn from."""
