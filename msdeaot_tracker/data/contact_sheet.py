@@ -25,7 +25,7 @@ _PICTURE = (320, 240)  # width, height in pixels
 _LINE = 22  # pixels of height per line of a caption
 _GAP = 6  # pixels between tiles
 _TEXT_SIZE = 15  # pixels
-_CONTEXT = 2.0  # sides of what is shown, relative to the object's
+_CONTEXT, _LEAST_CONTEXT = 2.0, 1.1  # sides of what is shown, relative to the object's
 _MIN_SIDE = 48  # pixels of the image; smaller objects are shown with more around them
 
 
@@ -108,7 +108,9 @@ def _view(sample: Sample) -> tuple[int, int, int, int]:
     x0, y0 = min(box.x for box in shown), min(box.y for box in shown)
     x1, y1 = max(box.x + box.w for box in shown), max(box.y + box.h for box in shown)
     aspect = _PICTURE[0] / _PICTURE[1]
-    rows = max(_MIN_SIDE, _CONTEXT * (y1 - y0), _CONTEXT * (x1 - x0) / aspect)
+    object_rows = max(y1 - y0, (x1 - x0) / aspect)
+    whole = min(height, width / aspect)  # what fills the picture
+    rows = max(min(max(_CONTEXT * object_rows, _MIN_SIDE), whole), _LEAST_CONTEXT * object_rows)
     left, right = _span((x0 + x1) / 2, rows * aspect, width)
     top, bottom = _span((y0 + y1) / 2, rows, height)
     return left, top, right, bottom

@@ -70,10 +70,10 @@ def read_egotracks(path: Path) -> list[EgoTrack]:
     tracks: list[EgoTrack] = []
     unnumbered = 0
     for clip_uid, where, query_set in _query_sets(_Node(content, str(file))):
-        if not query_set.optional("is_valid", bool, True) or "lt_track" not in query_set.value:
+        if (query_set.has("is_valid") and not query_set.get("is_valid", bool)) or not query_set.has("lt_track"):
             continue
         boxes = list(_boxes(query_set))
-        if not all(_FRAME_NUMBER in box.value for box in boxes):
+        if not all(box.has(_FRAME_NUMBER) for box in boxes):
             unnumbered += 1
             continue
         title = re.sub(r"[^\w-]+", "_", query_set.get("object_title", str))[:60]
@@ -101,19 +101,19 @@ class _Node:
     value: Any
     where: str
 
-    def get(self, key: str, kind: type | tuple[type, ...]) -> Any:
-        """The value of a key of this object. InputError: it is missing, or of another type."""
+    def has(self, key: str) -> bool:
         if not isinstance(self.value, dict):
             raise InputError(f"{self.where} is {type(self.value).__name__}, an object with {key!r} is expected")
-        if key not in self.value:
+        return key in self.value
+
+    def get(self, key: str, kind: type | tuple[type, ...]) -> Any:
+        """The value of a key of this object. InputError: it is missing, or of another type."""
+        if not self.has(key):
             raise InputError(f"{self.where} has no {key!r}")
         found = self.value[key]
         if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
             raise InputError(f"{self.where}.{key} is {type(found).__name__} {str(found)[:40]!r}")
         return found
-
-    def optional(self, key: str, kind: type, default: Any) -> Any:
-        return self.get(key, kind) if isinstance(self.value, dict) and key in self.value else default
 
     def number(self, key: str) -> float:
         found = self.get(key, (int, float))
@@ -149,9 +149,9 @@ def _query_sets(root: _Node) -> Iterator[tuple[str, str, _Node]]:
 def _boxes(query_set: _Node) -> Iterator[_Node]:
     """All of an object, later ones to replace earlier ones of the same frame."""
     yield from query_set.items("lt_track")
-    if "visual_clip" in query_set.value:
+    if query_set.has("visual_clip"):
         yield from query_set.items("visual_clip")
-    if "visual_crop" in query_set.value:
+    if query_set.has("visual_crop"):
         yield _Node(query_set.get("visual_crop", dict), f"{query_set.where}.visual_crop")
 
 
@@ -163,7 +163,7 @@ def _track(name: str, frames: Path, boxes: Iterable[_Node]) -> EgoTrack:
         if not 0 <= number <= _MAX_FRAME:
             raise InputError(f"{box.where}.{_FRAME_NUMBER} is {str(number)[:40]}")
         by_frame[number] = [box.number(side) for side in _SIDES]
-        if "original_width" in box.value:
+        if box.has("original_width"):
             size = box.number("original_width"), box.number("original_height")
             if min(size) <= 0:
                 raise InputError(f"{box.where}: an original picture of {size[0]:g}x{size[1]:g} pixels")

@@ -64,7 +64,7 @@ class RecordFile:
         self._file = self._part.open("a", **_TEXT)
         self._writer = csv.writer(self._file, lineterminator="\n")
         if rows is None:
-            self._writer.writerow(FrameRecord._fields)
+            self.append(FrameRecord._fields)
 
     def append(self, record: FrameRecord) -> None:
         self._writer.writerow(record)
