@@ -11,9 +11,22 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..types import TrackerError
-from . import demo, evaluate, mask, registry, track, train, weights
+from . import (
+    dataset,
+    demo,
+    evaluate,
+    install_pytracking,
+    mask,
+    masks,
+    registry,
+    score,
+    track,
+    train,
+    weights,
+    workspace,
+)
 
-COMMANDS = (track, mask, evaluate, demo, train, registry, weights)
+COMMANDS = (track, mask, masks, evaluate, score, dataset, workspace, demo, train, registry, install_pytracking, weights)
 EXIT_ERROR = 2  # bad input, a missing package, a file that cannot be read or written; argparse's own code too
 EXIT_INTERRUPTED = 130  # as shells report a process that Ctrl-C ended
 
