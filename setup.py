@@ -45,7 +45,7 @@ setup(
     entry_points={"console_scripts": ["msdeaot = msdeaot_tracker.cli.main:main"]},
     cmdclass={"build_py": BuildWithRegistry},
     install_requires=[
-        "torch>=2.1",
+        "torch>=2.6",  # before, a crafted file could run code although it was loaded weights-only (CVE-2025-32434)
         "timm>=1.0",
         "numpy>=1.24",
         "opencv-python>=4.7",
