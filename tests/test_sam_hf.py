@@ -1,5 +1,7 @@
 """Networks of the SAM family through transformers, each tiny and with random weights, saved as published ones are."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -104,6 +106,27 @@ def test_masks_are_those_of_the_library_used_as_it_documents(published):
     np.testing.assert_array_equal(estimate.mask, expected[estimate.details["chosen"]])
 
 
+@pytest.mark.parametrize("size", [(48, 80), (1, 1), (3, 50)])
+def test_every_box_inside_the_image_gives_a_mask(published, size):
+    _, _, _, folder = published
+    ours = make_initializer("sam-hf", weights=folder, device="cpu")
+    height, width = size
+    image = np.ascontiguousarray(IMAGE[:height, :width])
+    for box in (Box(0, 0, width, height), Box(width - 1, 0, 1, height), Box(0, height - 0.5, width, 0.5)):
+        estimate = ours(image, box)
+        assert estimate.mask.shape == size and estimate.mask.dtype == bool and estimate.mask.any()
+
+
+def test_half_precision_gives_nearly_the_same(published):
+    _, _, _, folder = published
+    whole, half = (make_initializer("sam-hf", weights=folder, device="cpu", half=half) for half in (False, True))
+    expected, _ = whole.candidates(IMAGE, BOX)
+    logits, _ = half.candidates(IMAGE, BOX)
+    assert half(IMAGE, BOX).details["precision"] == "float16"
+    assert logits.dtype == torch.float32
+    assert 0 < (logits - expected).abs().mean() < 0.05 * expected.abs().mean()
+
+
 def test_the_image_is_encoded_once_for_all_its_boxes(published):
     _, _, _, folder = published
     ours = make_initializer("sam-hf", weights=folder, device="cpu")
@@ -172,3 +195,9 @@ def test_damaged_or_missing_files_are_named(published, tmp_path, damage):
         (folder / {"config": "config.json", "weights": "model.safetensors"}[damage]).write_bytes(b"no such thing")
     with pytest.raises(CheckpointError, match="weights"):
         make_initializer("sam-hf", weights=folder, device="cpu")
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ImportError, match=r"msdeaot-tracker\[sam-hf\]"):
+        make_initializer("sam-hf", weights=tmp_path, device="cpu")

@@ -54,8 +54,7 @@ class SegmentAnythingHF(BoxPrompted):
         super().__init__(family, model, target, half)
 
     def _encode(self, image: np.ndarray) -> tuple[Tensor, ...]:
-        pixels = self._processor(images=image, return_tensors="pt")["pixel_values"].to(self.device)
-        embedding = self.model.get_image_embeddings(pixels)
+        embedding = self.model.get_image_embeddings(self._prepare(image)["pixel_values"].to(self.device))
         if self.source == "sam":
             return (embedding,)
         if self.source == "sam-hq":
@@ -65,7 +64,7 @@ class SegmentAnythingHF(BoxPrompted):
 
     def _decode(self, embedding: tuple[Tensor, ...], image: np.ndarray, box: Box) -> tuple[Tensor, Tensor]:
         corners = [float(value) for value in (box.x, box.y, box.x + box.w, box.y + box.h)]
-        inputs = self._processor(images=image, input_boxes=[[corners]], return_tensors="pt")
+        inputs = self._prepare(image, input_boxes=[[corners]])
         embedded: dict[str, Any] = {"image_embeddings": embedding[0]}
         if self.source == "sam-hq":
             embedded["intermediate_embeddings"] = list(embedding[1:])
@@ -75,6 +74,10 @@ class SegmentAnythingHF(BoxPrompted):
         sizes = [inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs]
         logits = self._processor.post_process_masks(output.pred_masks, *sizes, binarize=False)
         return logits[0][0], output.iou_scores[0, 0]
+
+    def _prepare(self, image: np.ndarray, **prompt: Any) -> Any:
+        """The processor's tensors; without the format, it takes an image of one or three rows for colour planes."""
+        return self._processor(images=image, input_data_format="channels_last", return_tensors="pt", **prompt)
 
 
 def _load(weights: str) -> tuple[str, nn.Module, Any]:
