@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "boxes (21 overlap thresholds from 0 to 1, the first frame counted as 1, as the TREK-150 toolkit does); J: "
         "mean overlap of the masks without the first and the last frame, as DAVIS does. With --dataset: DIR is a "
         "benchmark of boxes, and results are written in the TREK-150 toolkit's layout, for `msdeaot score` or that "
-        "toolkit. What cannot be run is named and counted, and makes exit status 1.",
+        "toolkit. What is left out is named and counted, and makes exit status 1.",
     )
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument(

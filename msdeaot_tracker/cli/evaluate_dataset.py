@@ -33,7 +33,7 @@ from .options import tracker_from
 
 logger = logging.getLogger(__name__)
 
-EXIT_INCOMPLETE = 1  # done, but not with everything; what is missing has been named
+EXIT_INCOMPLETE = 1  # done, but not all of it as it is in the files; what not has been named
 
 
 def add_dataset_options(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--init and --json are not for --dataset: runs start from boxes, and `msdeaot score` scores")
     sequences = read_dataset(args.dataset, args.folder)
     jobs, left_out = list_jobs(sequences, args.protocol)
-    for problem in [problem for sequence in sequences for problem in sequence.problems] + left_out:
+    problems = [problem for sequence in sequences for problem in sequence.problems] + left_out
+    for problem in problems:
         logger.warning("%s", problem)
     folder, name = args.out / DATASET_FOLDERS[args.dataset], args.name or args.tracker
     tracker: VideoTracker = StaticTracker() if args.tracker == "static" else tracker_from(args)
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         f"{done} runs done, {len(mine) - len(pending)} were finished before, {len(failed)} failed, "
         f"{len(left_out)} left out; results in {folder / name}"
     )
-    return EXIT_INCOMPLETE if failed or left_out else 0
+    return EXIT_INCOMPLETE if failed or problems else 0
 
 
 def _run_all(tracker: VideoTracker, jobs: Sequence[Job], save: Callable[[Job, Any], None]) -> list[Job]:

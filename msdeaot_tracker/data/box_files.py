@@ -25,12 +25,12 @@ def read_boxes(path: Path, *, complete: bool = False) -> np.ndarray:
     InputError, naming file and line: missing, empty, not text, not four numbers, some but not all of them NaN, cut.
     """
     text = read_text(path)
+    if complete and text and not text.endswith(("\n", "\r")):
+        raise InputError(f"{path}, line {len(text.splitlines())}: the line does not end, so the file was cut there")
     boxes = _parse_rows(path, text, 4, "a box is x,y,w,h")
     broken = np.flatnonzero(np.isnan(boxes).any(axis=1) & ~np.isnan(boxes).all(axis=1))
     if len(broken):
         raise InputError(f"{path}, line {broken[0] + 1}: a box with some numbers and some NaN")
-    if complete and not text.endswith(("\n", "\r")):
-        raise InputError(f"{path}, line {len(boxes)}: the line does not end, so the file was cut there")
     return boxes
 
 
