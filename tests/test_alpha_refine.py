@@ -314,6 +314,8 @@ def test_one_kernel_serves_many_crops_and_a_crop_can_be_its_own(tiny):
             assert torch.allclose(joint[i : i + 1], alone, atol=1e-4)
     for own, given in zip(tiny(crops[1:2]), tiny(crops[1:2], kernel), strict=True):
         assert torch.equal(own, given)
+    strong = tiny(crops[1:2], 1e4 * kernel)  # random features are small
+    assert not torch.allclose(given, strong.mask_logits, atol=1e-4)
 
 
 # ---------------------------------------------------------------- geometry
