@@ -43,11 +43,6 @@ def read_integers(path: Path, columns: int, meaning: str) -> np.ndarray:
     return values.astype(np.int64)
 
 
-def read_numbers(path: Path) -> np.ndarray:
-    """float64 [N], one number per line. InputError as in `read_boxes`."""
-    return _parse_rows(path, read_text(path), 1, "one number is expected")[:, 0]
-
-
 def read_flags(path: Path) -> np.ndarray:
     """bool [N] of a file with 0 or 1 for every frame, on one line (LaSOT) or on one line each (GOT-10k)."""
     flags = [flag for line in read_text(path).splitlines() for flag in _split(line)]

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.box_files import read_boxes, read_numbers
+from ..data.box_files import read_boxes
 from ..types import InputError
 from .protocols import PROTOCOLS
 
@@ -58,17 +58,15 @@ def write_results(
 
 def read_results(folder: Path, tracker: str, protocol: str, run: str, length: int) -> np.ndarray:
     """float64 [length, 4]. InputError, naming file and line: missing, cut, of another length, not boxes."""
-    path = result_path(folder, tracker, protocol, run)
-    boxes = read_boxes(path, complete=True)
+    return read_result_file(result_path(folder, tracker, protocol, run), length)
+
+
+def read_result_file(path: Path, length: int, *, complete: bool = True) -> np.ndarray:
+    """The same of one file; complete: a last line that does not end is a fault (`read_boxes`)."""
+    boxes = read_boxes(path, complete=complete)
     if len(boxes) != length:
         raise InputError(f"{path}, line {min(len(boxes), length) + 1}: {len(boxes)} boxes for a run of {length} frames")
     return boxes
-
-
-def read_times(folder: Path, tracker: str, run: str) -> np.ndarray:
-    """Seconds per frame, float64 [N]; empty where there is no such file. InputError: a line that is not a number."""
-    path = times_path(folder, tracker, run)
-    return read_numbers(path) if path.is_file() else np.empty(0)
 
 
 def remove_results(folder: Path, tracker: str, protocol: str, run: str) -> None:

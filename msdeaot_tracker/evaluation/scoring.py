@@ -20,8 +20,9 @@ from .averages import (
     average_multi_start,
     average_one_pass,
 )
+from .layouts import TREK150, Layout, read_seconds
 from .protocols import Run, find_protocol, why_no_runs
-from .results import list_trackers, read_results, read_times, result_path
+from .results import read_result_file
 
 _AVERAGES: dict[str, Average] = {
     "ope": average_one_pass,
@@ -49,40 +50,48 @@ def score(
     *,
     trackers: Iterable[str] | None = None,
     lasot: bool = False,
+    layout: Layout = TREK150,
 ) -> dict[str, dict[str, Any]]:
     """{tracker: {"overall": scores, "seq_wise": {sequence: scores}, "coverage": {...}}}, as JSON takes it.
 
     results:  the folder with one folder per tracker (`results.results_folder`).
     trackers: some of them; None: all.
     lasot:    LaSOT's measures in place of TREK-150's; for ope.
+    layout:   of the result files, those of another tool among them (`layouts.LAYOUTS`).
     Runs without usable results are left out of both averages, counted in `coverage`, and named in its problems with
     file and line. Where there is none at all, "overall" is empty.
     InputError: no such protocol, no results of any tracker, LaSOT's measures for another protocol.
     """
-    find_protocol(protocol)
-    if lasot and protocol != "ope":
-        raise InputError(f"LaSOT's measures are those of ope, not of {protocol}")
-    names = list_trackers(results) if trackers is None else list(trackers)
+    average = find_average(protocol, lasot=lasot)
+    names = layout.trackers(results) if trackers is None else list(trackers)
     if not names:
-        raise InputError(f"{results} has no <tracker>/<protocol> with results")
+        raise InputError(f"{results} has no {layout.pattern} with results")
     strangers = [name for name in names if not (results / name).is_dir()]
     if strangers:
         raise InputError(f"{results} has no results of {strangers[0]}")
-    average = average_lasot if lasot else _AVERAGES[protocol]
     scores = {}
     for name in names:
-        runs, coverage = _read_runs(sequences, results, name, protocol)
+        runs, coverage = read_runs(sequences, results, name, protocol, layout)
         overall, seq_wise = average(runs) if runs else ({}, {})
         scores[name] = {"overall": overall, "seq_wise": seq_wise, "coverage": asdict(coverage)}
     return scores
 
 
-def _read_runs(
-    sequences: Iterable[BoxSequence], results: Path, tracker: str, protocol: str
+def find_average(protocol: str, *, lasot: bool = False) -> Average:
+    """InputError: no such protocol, LaSOT's measures for another than ope."""
+    find_protocol(protocol)
+    if lasot and protocol != "ope":
+        raise InputError(f"LaSOT's measures are those of ope, not of {protocol}")
+    return average_lasot if lasot else _AVERAGES[protocol]
+
+
+def read_runs(
+    sequences: Iterable[BoxSequence], results: Path, tracker: str, protocol: str, layout: Layout = TREK150
 ) -> tuple[list[SequenceRuns], Coverage]:
+    """The runs with usable results, sequence by sequence, and what they are of all there should be."""
     found: list[SequenceRuns] = []
     coverage = Coverage()
-    folder = results / tracker / protocol
+    folder = layout.folder(results, tracker, protocol)
     if not folder.is_dir():
         coverage.problems.append(f"{folder} does not exist: no results of {protocol}")
     for sequence in sequences:
@@ -100,7 +109,7 @@ def _read_runs(
             coverage.problems.append(reason)
         if not folder.is_dir():
             continue
-        read = [_read_run(sequence, run, results, tracker, protocol, coverage.problems) for run in planned]
+        read = [_read_run(sequence, run, folder, protocol, layout, coverage.problems) for run in planned]
         runs = [run for run in read if run is not None]
         if runs:
             coverage.scored_sequences += 1
@@ -110,16 +119,16 @@ def _read_runs(
 
 
 def _read_run(
-    sequence: BoxSequence, run: Run, results: Path, tracker: str, protocol: str, problems: list[str]
+    sequence: BoxSequence, run: Run, folder: Path, protocol: str, layout: Layout, problems: list[str]
 ) -> RunBoxes | None:
     """None, and a problem: the results cannot be used, or there is no truth to compare them with."""
-    path = result_path(results, tracker, protocol, run.name)
+    path = layout.boxes(folder, run.name)
     truth = sequence.boxes[run.frames]
     if not sequence.visible[list(run.frames)].any() or (len(sequence) > 1 and not sequence.visible[1:].any()):
         problems.append(f"{path}: the truth of these frames is not known; not scored")
         return None
     try:
-        predicted = read_results(results, tracker, protocol, run.name, len(run.frames))
+        predicted = read_result_file(path, len(run.frames), complete=layout.complete)
     except InputError as error:
         problems.append(f"{error}; not scored")
         return None
@@ -129,7 +138,7 @@ def _read_run(
     seconds = np.empty(0)
     if protocol == "ope":
         try:
-            seconds = read_times(results, tracker, run.name)
+            seconds = read_seconds(layout.times(folder, run.name))
         except InputError as error:
             problems.append(f"{error}; no speed")
     return RunBoxes(predicted, truth, seconds)
