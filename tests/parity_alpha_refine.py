@@ -160,7 +160,9 @@ def compare_input(report: Report, golden: np.lib.npyio.NpzFile, normalised: np.n
 
 def compare_inner(report: Report, golden: np.lib.npyio.NpzFile, inner: dict[str, np.ndarray], q: int) -> None:
     for name in ("conv1", "layer1", "layer2", "layer3"):
-        report.compare(f"{name}_mean", inner[name].mean(axis=(1, 2), dtype=np.float64), golden[f"{name}_mean"][q], place=f"[{q}]")
+        report.compare(
+            f"{name}_mean", inner[name].mean(axis=(1, 2), dtype=np.float64), golden[f"{name}_mean"][q], place=f"[{q}]"
+        )
     report.compare("corr", inner["corr"][CORRELATION_CHANNELS], golden["corr"][q], place=f"[{q}]")
     report.compare("se_gate", inner["se_gate"][:, 0, 0], golden["se_gate"][q], place=f"[{q}]")
     for name in ("post", "fused"):
