@@ -200,7 +200,7 @@ def test_a_box_of_nan_is_not_tracked(golden, capsys):
         rows[index] = "nan,nan,nan,nan"
     path.write_text("\n".join(rows) + "\n")
     _, with_nan = score_golden(golden, "ope")
-    assert f"{path}, line 21: NaN, taken as not tracked (2 such lines)" in capsys.readouterr().out
+    assert f"{path}, line 21: NaN, no box on this frame (2 such lines)" in capsys.readouterr().out
     for index in (20, 21):
         rows[index] = "9999,9999,1,1"
     path.write_text("\n".join(rows) + "\n")

@@ -134,7 +134,7 @@ def _read_run(
         return None
     absent = np.flatnonzero(np.isnan(predicted).any(axis=1))
     if len(absent):
-        problems.append(f"{path}, line {absent[0] + 1}: NaN, taken as not tracked ({len(absent)} such lines)")
+        problems.append(f"{path}, line {absent[0] + 1}: NaN, no box on this frame ({len(absent)} such lines)")
     seconds = np.empty(0)
     if protocol == "ope":
         try:
