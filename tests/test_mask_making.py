@@ -445,6 +445,7 @@ def test_the_contact_sheet_shows_both_kinds(lasot, tmp_path):
     assert len(samples) == 8
     rejected = [sample for sample in samples if sample.colour != GREEN]
     assert rejected and all("rejected" in s.caption[0] and "cat-1" in s.caption[1] for s in rejected)
+    assert len({sample.caption[1].split()[0] for sample in samples}) == len(NAMES)  # every video is there
     assert all(sample.mask.any() for sample in samples)
     again = contact_samples(tmp_path / "out", 8, bright)
     assert [sample.caption for sample in samples] == [sample.caption for sample in again]

@@ -116,7 +116,7 @@ def judge_frame(path: Path, box: Box, segment: Segmenter, min_iou: float) -> Jud
 
 
 def contact_samples(folder: Path, count: int, segment: Segmenter, seed: int = 0) -> Iterator[Sample]:
-    """Frames of the finished videos, the same for the same seed: half of them rejected ones as far as there are such.
+    """Frames of many finished videos, the same for the same seed: up to half of them rejected ones, which come last.
 
     segment: what the masks are from, since rejected ones are not on disk.
     """
@@ -124,20 +124,23 @@ def contact_samples(folder: Path, count: int, segment: Segmenter, seed: int = 0)
     paths = sorted((folder / "masks").glob("*.csv"))
     rng.shuffle(paths)
     each = -(-count // max(len(paths), 1))
-    kept: list[tuple[str, FrameRecord]] = []
-    rejected: list[tuple[str, FrameRecord]] = []
+    found: dict[str, list[tuple[int, str, FrameRecord]]] = {KEPT: [], REJECTED: []}
     for path in paths:
-        if min(len(kept), len(rejected)) >= count:
+        if min(map(len, found.values())) >= count:
             break
         records = list(read_records(path))
-        for status, chosen in ((KEPT, kept), (REJECTED, rejected)):
-            candidates = [(path.stem, record) for record in records if record.status == status]
-            chosen += rng.sample(candidates, min(each, len(candidates)))
-    rejected = rejected[: max(count // 2, count - len(kept))]
-    for video, record in kept[: count - len(rejected)]:
+        for status, chosen in found.items():
+            candidates = [record for record in records if record.status == status]
+            sample = rng.sample(candidates, min(each, len(candidates)))
+            chosen += [(turn, path.stem, record) for turn, record in enumerate(sample)]
+    for chosen in found.values():
+        chosen.sort(key=lambda choice: choice[0])  # one of every video, then another
+    rejected = found[REJECTED][: max(count // 2, count - len(found[KEPT]))]
+    kept = found[KEPT][: count - len(rejected)]
+    for _, video, record in sorted(kept, key=lambda choice: choice[1:]):
         mask = read_mask(folder / "Annotations" / video / f"{record.frame}.png") == 1
         yield _sample(video, Judged(record, read_image(record.image), mask))
-    for video, record in rejected:
+    for _, video, record in sorted(rejected, key=lambda choice: choice[1:]):
         _, image, mask = judge_frame(Path(record.image), Box(*record[2:6]), segment, 0.0)
         if image is not None:
             yield _sample(video, Judged(record, image, mask))
