@@ -121,8 +121,9 @@ def main() -> int:
     cv2.setNumThreads(1)
     try:
         settings = parse_settings(arguments.settings)
-        if unknown := set(settings) - set(arguments.initializers):
-            parser.error(f"--initializer-set names {', '.join(sorted(unknown))}, which is not among --initializers")
+        for name, values in settings.items():
+            if name not in arguments.initializers or not isinstance(values, dict):
+                parser.error(f"--initializer-set {name}: expected NAME.KEY=VALUE with a name of --initializers")
         initializers = {
             name: make_initializer(name, device=arguments.device, **settings.get(name, {}))
             for name in arguments.initializers
