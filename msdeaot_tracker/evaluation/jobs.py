@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,26 +93,25 @@ def run_job(tracker: VideoTracker, job: Job, *, progress: Callable[[], object] =
 
     InputError, naming the file: a frame that is missing or damaged. What the tracker raises.
     """
-    boxes, seconds = [job.box], []
     last = job.box
 
-    def start(image: np.ndarray) -> None:
+    def start(image: np.ndarray) -> Box:
         tracker.initialize(image, {_OBJECT: job.box})
+        return job.box
 
     def follow(image: np.ndarray) -> Box:
         nonlocal last
         last = tracker.track(image).boxes[_OBJECT] or last
         return last
 
+    images = _images(job.frames, progress)
     if job.protocol == "rte":
-        images = _images(job.frames, progress)
         return RunResult(np.array(run_realtime(start, follow, images, job.box, fps=job.fps)), np.empty(0))
-    for index, image in enumerate(_images(job.frames, progress)):
+    boxes, seconds = [], []
+    for index, image in enumerate(images):
         begin = time.perf_counter()
-        answer = follow(image) if index else start(image)
+        boxes.append(follow(image) if index else start(image))
         seconds.append(time.perf_counter() - begin)
-        if index:
-            boxes.append(answer)
     return RunResult(np.array(boxes, float), np.array(seconds))
 
 
@@ -120,7 +119,7 @@ def save_result(folder: Path, tracker: str, job: Job, result: RunResult) -> None
     write_results(folder, tracker, job.protocol, job.run, result.boxes, result.seconds)
 
 
-def _images(frames: Iterable[Path], progress: Callable[[], object]):
+def _images(frames: Iterable[Path], progress: Callable[[], object]) -> Iterator[np.ndarray]:
     for path in frames:
         yield read_image(path)
         progress()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def run_realtime(
     return answers
 
 
-def _duration(step: Callable[[np.ndarray], object], image: np.ndarray, clock: Callable[[], float]):
+def _duration(step: Callable[[np.ndarray], Any], image: np.ndarray, clock: Callable[[], float]) -> tuple[Any, float]:
     begin = clock()
     answer = step(image)
     return answer, clock() - begin

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,10 @@ def times_path(folder: Path, tracker: str, run: str) -> Path:
 
 
 def write_results(
-    folder: Path, tracker: str, protocol: str, run: str, boxes: np.ndarray, times: Iterable[float] = ()
+    folder: Path, tracker: str, protocol: str, run: str, boxes: np.ndarray, times: Sequence[float] | np.ndarray = ()
 ) -> None:
     """boxes [N, 4] with 3 decimals; seconds per frame, of a run of ope, with 8. The boxes are written last."""
-    if protocol == "ope":
+    if protocol == "ope" and len(times):
         _write(times_path(folder, tracker, run), "".join(f"{seconds:.8f}\n" for seconds in times))
     rows = (",".join(f"{side:.3f}" for side in box) for box in boxes)
     _write(result_path(folder, tracker, protocol, run), "".join(f"{row}\n" for row in rows))
