@@ -8,23 +8,30 @@ import numpy as np
 
 from .geometry import clip_box
 from .initializers import Initializer
-from .types import InputError, MaskEstimate
+from .types import Box, InputError, MaskEstimate
 
 Target = Sequence[float] | np.ndarray  # a box (x, y, w, h) or a mask [H, W]
 
 
+def check_targets(targets: Mapping[int, Target], height: int, width: int) -> dict[int, Box | np.ndarray]:
+    """By object id: a Box inside the image, or a mask, bool [H, W].
+
+    InputError: a bad id; a mask that is empty or of another size; a box that `clip_box` refuses.
+    """
+    return {_check_id(i): _check_target(i, target, height, width) for i, target in targets.items()}
+
+
 def estimate_masks(
-    initializer: Initializer, image: np.ndarray, targets: Mapping[int, Target]
+    initializer: Initializer, image: np.ndarray, targets: Mapping[int, Box | np.ndarray]
 ) -> dict[int, MaskEstimate]:
-    """A mask for every target, by object id. InputError: a bad id, box or mask."""
-    return {check_id(i): _estimate_mask(initializer, image, i, target) for i, target in targets.items()}
-
-
-def check_id(object_id: int) -> int:
-    """As an int; InputError unless it is a whole number that a float32 label map can hold."""
-    if isinstance(object_id, bool) or not isinstance(object_id, int | np.integer) or not 1 <= object_id < 2**24:
-        raise InputError(f"an object id is a whole number from 1 to {2**24 - 1}, got {object_id!r}")
-    return int(object_id)
+    """A mask for every checked target, by object id. InputError: the initializer's mask is empty."""
+    estimates = {}
+    for object_id, target in targets.items():
+        given = isinstance(target, np.ndarray)
+        estimates[object_id] = MaskEstimate(target, source="given") if given else initializer(image, target)
+        if not estimates[object_id].mask.any():
+            raise InputError(f"object {object_id}: the mask is empty")
+    return estimates
 
 
 def check_image(image: np.ndarray, expected: tuple[int, int] | None) -> None:
@@ -38,18 +45,18 @@ def check_image(image: np.ndarray, expected: tuple[int, int] | None) -> None:
         raise InputError(f"the image is {image.shape[:2]} (height, width), the video's first one {expected}")
 
 
-def is_mask(target: Target) -> bool:
-    return isinstance(target, np.ndarray) and target.ndim == 2
+def _check_id(object_id: int) -> int:
+    """Whole numbers up to what a float32 label map can hold."""
+    if isinstance(object_id, bool) or not isinstance(object_id, int | np.integer) or not 1 <= object_id < 2**24:
+        raise InputError(f"an object id is a whole number from 1 to {2**24 - 1}, got {object_id!r}")
+    return int(object_id)
 
 
-def _estimate_mask(initializer: Initializer, image: np.ndarray, object_id: int, target: Target) -> MaskEstimate:
-    height, width = image.shape[:2]
-    if is_mask(target):
-        if target.shape != (height, width):
-            raise InputError(f"object {object_id}: mask is {target.shape}, the image {(height, width)}")
-        estimate = MaskEstimate(target != 0, source="given")
-    else:
-        estimate = initializer(image, clip_box(target, height, width))
-    if not estimate.mask.any():
+def _check_target(object_id: int, target: Target, height: int, width: int) -> Box | np.ndarray:
+    if not isinstance(target, np.ndarray) or target.ndim != 2:
+        return clip_box(target, height, width)
+    if target.shape != (height, width):
+        raise InputError(f"object {object_id}: mask is {target.shape}, the image {(height, width)}")
+    if not target.any():
         raise InputError(f"object {object_id}: the mask is empty")
-    return estimate
+    return target != 0

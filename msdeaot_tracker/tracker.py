@@ -19,7 +19,7 @@ from .geometry import mask_iou, mask_to_box, merge_groups, network_size
 from .initializers import BoxRefiner, Initializer, make_initializer
 from .memory import Memory
 from .models import MSDeAOT
-from .targets import Target, check_image, estimate_masks, is_mask
+from .targets import Target, check_image, check_targets, estimate_masks
 from .types import Box, Features, FrameResult, InputError, MaskEstimate, Propagation, TrackerError
 
 
@@ -110,9 +110,10 @@ class Tracker:
         if not targets:
             raise InputError("initialize needs at least one target")
         check_image(image, None)
-        given = estimate_masks(self._initializer, image, targets)
+        checked = check_targets(targets, *image.shape[:2])
+        given = estimate_masks(self._initializer, image, checked)
         self._groups, self._appearance, self._frame_index, self._image_size = [], {}, 0, image.shape[:2]
-        self._look_at(image, targets, given)
+        self._look_at(image, checked)
         return self._step(image, given)
 
     def track(self, image: np.ndarray, targets: Mapping[int, Target] | None = None) -> FrameResult:
@@ -123,9 +124,10 @@ class Tracker:
         if self._image_size is None:
             raise TrackerError("track was called before initialize")
         check_image(image, self._image_size)
-        given = estimate_masks(self._initializer, image, targets or {})
+        checked = check_targets(targets or {}, *self._image_size)
+        given = estimate_masks(self._initializer, image, checked)
         self._frame_index += 1
-        self._look_at(image, targets or {}, given)
+        self._look_at(image, checked)
         return self._step(image, given)
 
     def remove(self, object_ids: Iterable[int]) -> None:
@@ -275,11 +277,11 @@ class Tracker:
         with explain_out_of_memory(what, remedy), torch.autocast(self._device.type, enabled=half):
             yield
 
-    def _look_at(self, image: np.ndarray, targets: Mapping[int, Target], given: Mapping[int, MaskEstimate]) -> None:
+    def _look_at(self, image: np.ndarray, targets: Mapping[int, Box | np.ndarray]) -> None:
         """Show the objects that are given to the box refiner."""
         if self._box_refiner is not None:
             for object_id, target in targets.items():
-                box = mask_to_box(given[object_id].mask) if is_mask(target) else Box(*map(float, target))
+                box = mask_to_box(target) if isinstance(target, np.ndarray) else target
                 self._appearance[object_id] = self._box_refiner.reference(image, box)
 
     def _exact_boxes(self, image: np.ndarray, boxes: Mapping[int, Box]) -> dict[int, Box]:
