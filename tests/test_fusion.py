@@ -92,6 +92,19 @@ def test_both_masks_are_kept_the_fitting_one_first():
     assert fused.source == "ar+sam: both" and fused.mask is b.mask and fused.alternatives == (a.mask,)
 
 
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("first_found", [True, False])
+@pytest.mark.parametrize("width", [5, 19])  # the stand-in disagrees with what was found, or does not
+def test_a_stand_in_gives_way_to_what_was_found(width, first_found, both):
+    found = estimate(rectangle(10, 10, width, 12), "sam", 0.9)
+    stand_in = estimate(rectangle(10, 10, 20, 12), "ar", details={"fallback": "nothing there"})
+    pair = (found, stand_in) if first_found else (stand_in, found)
+    fused = fuse(*pair, BOX, both=both)
+    assert fused.mask is found.mask and fused.source == f"{pair[0].source}+{pair[1].source}: sam"
+    assert not fused.alternatives and "fallback" not in fused.details
+    assert fuse(stand_in, stand_in, BOX, both=both).details["fallback"] == "nothing there"
+
+
 def test_details_and_exact_box_of_the_parts_are_kept():
     a = estimate(rectangle(10, 10, 20, 12), "ar", 0.9, box=Box(9.5, 10, 20, 12), details={"peak": 0.5})
     b = estimate(rectangle(10, 10, 20, 12), "sam", 0.9, details={"chosen": 2})

@@ -67,7 +67,8 @@ def fuse(
     Masks that overlap by at least `agreement` (IoU) are averaged: a pixel belongs to the object where the mean of the
     probability maps is above one half, or both masks have it (a mask without a map counts as 0 and 1). Otherwise the
     mask whose upright rectangle overlaps `box` more is taken; the first one, of equals. With `both`, that mask is
-    taken in any case and the other one becomes its alternative.
+    taken in any case and the other one becomes its alternative. A stand-in (with "fallback" in its details), which
+    fits its box by construction, is neither averaged nor an alternative, and is taken only if both are stand-ins.
 
     `source` says which it was ("ar+sam: mean", "ar+sam: sam", "ar+sam: both"); `details` holds the overlap of the masks
     (iou_masks), the overlap of each one's rectangle with the box (iou_<source>_box) and the details of each.
@@ -78,13 +79,16 @@ def fuse(
     details = {**_parts(first, second), "iou_masks": overlap}
     details |= {f"iou_{e.source}_box": fit for e, fit in zip((first, second), fits, strict=True)}
     exact = first.box or second.box
-    if overlap >= agreement and not both:
+    found = not any(_fallback(e) for e in (first, second))
+    if found and overlap >= agreement and not both:
         probability = (_probability(first) + _probability(second)) / 2
         mask = (probability > 0.5) | (first.mask & second.mask)
         return MaskEstimate(mask, f"{name}: mean", probability, exact, details)
-    better, other = (first, second) if fits[0] >= fits[1] else (second, first)
+    better, other = first, second
+    if (bool(_fallback(second)), -fits[1]) < (bool(_fallback(first)), -fits[0]):
+        better, other = second, first
     details |= _fallback(better)
-    if both:
+    if found and both:
         return MaskEstimate(better.mask, f"{name}: both", better.probability, exact, details, (other.mask,))
     return MaskEstimate(better.mask, f"{name}: {better.source}", better.probability, exact, details)
 
