@@ -71,15 +71,6 @@ def test_of_masks_that_disagree_the_one_that_fits_the_box_is_taken(first_fits):
     assert fused.details["iou_masks"] == mask_iou(fitting.mask, other.mask)
 
 
-def test_a_stand_in_that_is_taken_is_said_to_be_one():
-    stand_in = estimate(rectangle(10, 10, 20, 12), "ar", details={"fallback": "nothing found"})
-    other = estimate(rectangle(10, 10, 5, 5), "sam")
-    assert fuse(stand_in, other, BOX).details["fallback"] == "nothing found"
-    fitting = estimate(rectangle(10, 10, 20, 11), "sam", 0.9)
-    poor = estimate(rectangle(10, 10, 5, 5), "ar", details={"fallback": "nothing found"})
-    assert "fallback" not in fuse(poor, fitting, BOX).details
-
-
 def test_the_threshold_of_agreement_decides():
     a, b = estimate(rectangle(10, 10, 20, 12), "ar", 0.9), estimate(rectangle(10, 10, 16, 12), "sam", 0.9)
     assert fuse(a, b, BOX, agreement=0.8).source == "ar+sam: mean"
