@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 _MIN_MARGIN = 8  # pixels; small boxes need some background around them too
 _NOTHING, _EVERYTHING = 0.05, 0.98  # parts of the box's area; the small certain core alone is 0.03 of it
-_SMALL_CORE, _LARGE_CORE = 0.2, 0.6  # axes of the certainly-object ellipse, as a part of the box's sides
+_LARGE_CORE = 0.6  # of the guess that the object is large; as `core` of the others
 _MEDIAN = 5  # pixels; finer texture is noise to the colour models
 _BAND = 5  # pixels along the contour that the last, fine cut may change
 _LEVELS = 16  # of a colour channel in a histogram
@@ -50,6 +50,7 @@ class GrabCut:
     """
 
     margin: float = 0.25  # background looked at around the box, as a part of each of its sides
+    core: float = 0.2  # sides of the certainly-object ellipse, as a part of the box's sides
     long_side: int = 200  # pixels; larger crops are reduced to this, so that the time does not grow with the image
     fine_side: int = 400  # pixels; the same for the last cut
     iterations: int = 2
@@ -79,7 +80,7 @@ class GrabCut:
         crop = cv2.medianBlur(crop, _MEDIAN)
         bins, gradients = _colour_bins(crop), _gradient_ranks(crop)
         best = None
-        for shape, seeds in _guesses(bins, inside).items():
+        for shape, seeds in _guesses(bins, inside, self.core).items():
             mask = _cut(crop, seeds, self.iterations)
             if _NOTHING < mask.sum() / inside.sum() < _EVERYTHING:
                 evidence = _judge(mask, inside, bins, gradients)
@@ -99,20 +100,20 @@ class GrabCut:
         return fine if fine.any() else mask
 
 
-def _guesses(bins: np.ndarray, inside: np.ndarray) -> dict[str, np.ndarray]:
+def _guesses(bins: np.ndarray, inside: np.ndarray, core: float) -> dict[str, np.ndarray]:
     """Seeds of a cut, uint8 [h, w] of GC_*, by name: how much of the box is object, or which of its colours are."""
     x, y, w, h = mask_to_box(inside)
     box = np.s_[y : y + h, x : x + w]
     seeds = {}
-    for name, likely, core in (
-        ("medium", ellipse(h, w), _SMALL_CORE),
-        ("small", ellipse(h, w, 0.7), _SMALL_CORE),
+    for name, likely, certain in (
+        ("medium", ellipse(h, w), core),
+        ("small", ellipse(h, w, 0.7), core),
         ("large", ellipse(h, w), _LARGE_CORE),
-        ("colour", _likelier_inside(bins, inside)[box], _SMALL_CORE),
+        ("colour", _likelier_inside(bins, inside)[box], core),
     ):
         seeds[name] = np.full(inside.shape, cv2.GC_BGD, np.uint8)
         seeds[name][box] = np.where(likely, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
-        seeds[name][box][ellipse(h, w, core)] = cv2.GC_FGD
+        seeds[name][box][ellipse(h, w, certain)] = cv2.GC_FGD
     return seeds
 
 
