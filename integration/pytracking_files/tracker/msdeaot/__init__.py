@@ -1,5 +1,6 @@
 """The tracker `msdeaot`: msdeaot-tracker behind pytracking's interface."""
 
+import numpy as np
 from msdeaot_integration.pytracking import PytrackingTracker
 from pytracking.tracker.base import BaseTracker
 
@@ -9,4 +10,7 @@ class MSDeAOT(PytrackingTracker, BaseTracker):
 
 
 def get_tracker_class():
+    for name, kind in (("int", int), ("bool", bool)):  # pytracking draws masks with np.int, which NumPy 1.24 dropped
+        if name not in vars(np):
+            setattr(np, name, kind)
     return MSDeAOT
