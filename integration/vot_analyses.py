@@ -2,12 +2,12 @@
 
     {type: msdeaot_integration.vot_analyses.Scores}
 
-Each is one number per tracker over all runs. Where a run has no results there is an error and no number.
+Each is one number per tracker over all runs. Where a run has no results there is an error and no number; where there is
+nothing to run, as in hand-object experiments without an interaction, there is no number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,7 +57,10 @@ class Scores(TrackerSeparableAnalysis):
     def subcompute(
         self, experiment: RunsExperiment, tracker: Tracker, sequences: list[Sequence], dependencies: list
     ) -> tuple[Any, ...]:
-        overall, _ = self.average(experiment, list(_read_runs(experiment, tracker, sequences)))
+        runs = _read_runs(experiment, tracker, sequences)
+        if not runs:  # no sequence has an anchor, or an interaction
+            return (None,) * len(self.measures)
+        overall, _ = self.average(experiment, runs)
         return tuple(self.present(overall, name) for name in self.measures)
 
     def average(self, experiment: RunsExperiment, runs: list[SequenceRuns]) -> tuple[dict, dict]:
@@ -142,9 +145,9 @@ class LasotCurves(Curves):
         return "LaSOT, curves"
 
 
-def _read_runs(experiment: RunsExperiment, tracker: Tracker, sequences: list[Sequence]) -> Iterator[SequenceRuns]:
-    """The sequences that the experiment has runs of. MissingResultsException: none at all, or without results."""
-    empty = True
+def _read_runs(experiment: RunsExperiment, tracker: Tracker, sequences: list[Sequence]) -> list[SequenceRuns]:
+    """Those of the sequences that the experiment has runs of. MissingResultsException: a run without results."""
+    found = []
     for sequence in sequences:
         results = experiment.results(tracker, sequence)
         runs = []
@@ -154,13 +157,10 @@ def _read_runs(experiment: RunsExperiment, tracker: Tracker, sequences: list[Seq
             predicted = _boxes(Trajectory.read(results, name))
             if len(predicted) != len(frames):
                 raise MissingResultsException(f"{len(predicted)} results for the {len(frames)} frames of {name}")
-            truth = _boxes(FrameMapSequence(sequence, list(frames)).groundtruth())
-            runs.append(RunBoxes(predicted, truth))
+            runs.append(RunBoxes(predicted, _boxes(FrameMapSequence(sequence, list(frames)).groundtruth())))
         if runs:
-            empty = False
-            yield SequenceRuns(sequence.name, len(sequence), runs)
-    if empty:
-        raise MissingResultsException(f"no sequence has a run of {experiment.identifier}")
+            found.append(SequenceRuns(sequence.name, len(sequence), runs))
+    return found
 
 
 def _boxes(regions: Any) -> np.ndarray:
