@@ -127,6 +127,11 @@ def test_a_good_dataset_has_no_problems(trek):
         assert sequence.anchors == (Anchor(0, False), Anchor(2, True)) and sequence.interactions == ((0, 1, 2),)
 
 
+def test_four_negative_numbers_hide_the_object_and_fewer_do_not(trek):
+    (trek / "a" / "groundtruth_rect.txt").write_text("-5,-6,30,40\n-1,-1,-1,-1\n-2.5,7,30,40\n")
+    assert read_dataset("trek150", trek)[0].visible.tolist() == [True, False, True]
+
+
 def remove_frame(folder: Path) -> None:
     (folder / "img" / "00000002.jpg").unlink()
 

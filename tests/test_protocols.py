@@ -116,11 +116,12 @@ def test_a_run_follows_its_frames_from_the_truth(pictures):
     seq = sequence(anchors=(Anchor(3, True),))
     seq = BoxSequence("s", pictures, seq.boxes, seq.anchors)
     (job,), _ = list_jobs([seq], ["mse"])
-    tracker, frames = Recorder(absent=(20, 10)), []
+    tracker, frames = Recorder(absent=(10,)), []
     result = run_job(tracker, pickle.loads(pickle.dumps(job)), progress=lambda: frames.append(1))
     assert tracker.targets == {1: Box(13, 5, 20, 10)} and tracker.seen == [30, 20, 10, 0] and len(frames) == 4
-    # The given box; then absent twice, where the last box is repeated; then what the tracker says.
-    assert result.boxes.tolist() == [[13, 5, 20, 10], [13, 5, 20, 10], [13, 5, 20, 10], [0, 0, 1, 1]]
+    # The given box, what the tracker says, its last box where it says nothing, what it says.
+    assert result.boxes.tolist() == [[13, 5, 20, 10], [20, 0, 1, 1], [20, 0, 1, 1], [0, 0, 1, 1]]
+    assert run_job(Recorder(absent=(20,)), job).boxes[1].tolist() == [13, 5, 20, 10]
     assert result.seconds.shape == (4,) and (result.seconds > 0).all()
 
 
