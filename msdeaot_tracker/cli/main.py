@@ -19,6 +19,7 @@ from . import (
     mask,
     masks,
     registry,
+    report,
     score,
     track,
     train,
@@ -26,7 +27,21 @@ from . import (
     workspace,
 )
 
-COMMANDS = (track, mask, masks, evaluate, score, dataset, workspace, demo, train, registry, install_pytracking, weights)
+COMMANDS = (
+    track,
+    mask,
+    masks,
+    evaluate,
+    score,
+    report,
+    dataset,
+    workspace,
+    demo,
+    train,
+    registry,
+    install_pytracking,
+    weights,
+)
 EXIT_ERROR = 2  # bad input, a missing package, a file that cannot be read or written; argparse's own code too
 EXIT_INTERRUPTED = 130  # as shells report a process that Ctrl-C ended
 
