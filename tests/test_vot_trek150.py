@@ -246,7 +246,7 @@ def test_the_toolkit_reads_what_the_dataset_says(trek, workspace):
     assert parse_interactions(sequence.metadata("interactions")) == [(1, 6, 0), (2, 8, 2)]
     assert sequence.metadata("fps") == 60
     for index in range(FRAMES):
-        assert sequence.groundtruth(index).is_empty() == (index in HIDDEN)
+        assert isinstance(sequence.groundtruth(index), Special) == (index in HIDDEN)
         frame = Path(sequence.frame(index).filename("color"))
         assert frame.name == f"{index + 1:08d}.jpg"
         assert frame.is_symlink() and frame.resolve() == dataset[0].frames[index].resolve()
