@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from msdeaot_tracker import PRESETS, InputError
@@ -23,6 +25,7 @@ def parameters():
     return params
 '''
 
+logger = logging.getLogger(__name__)
 Report = list[tuple[str, str]]  # what was done, path from the clone's top
 
 
@@ -45,6 +48,7 @@ def install(clone: Path) -> Report:
             report.append(("unchanged" if path.read_bytes() == content else "updated", name))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    _warn_of_namesakes()
     return report
 
 
@@ -78,6 +82,12 @@ def _check_clone(path: Path) -> None:
             f"{path} is not a clone of github.com/visionml/pytracking: it has no {missing}. "
             "(`pip install pytracking` brings another project of that name.)"
         )
+
+
+def _warn_of_namesakes() -> None:
+    """An installed package of the same name comes before the clone in what its own scripts import."""
+    for name in packages_distributions().get("pytracking", ()):
+        logger.warning("%s is installed here, another project of that name, and hides the clone: uninstall it", name)
 
 
 def _signed_files() -> Iterator[tuple[str, bytes]]:

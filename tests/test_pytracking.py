@@ -80,6 +80,16 @@ def test_one_object_from_a_box_is_answered_by_boxes():
     assert lost["target_bbox"] == answer["target_bbox"] and lost["object_presence_score"] == 0
 
 
+def test_a_vot_client_asks_for_masks_only_where_they_are_always_answered():
+    for segmentation, masks in (("always", True), ("given", False)):
+        tracker = make(segmentation)
+        tracker.initialize_features()
+        assert tracker.predicts_segmentation_mask() == masks
+        tracker.initialize(frame(0)[0], {"init_mask": None, "init_bbox": box_of(0)})
+        answer = tracker.track(frame(1)[0], {"previous_output": {}})
+        assert close(answer["target_bbox"], box_of(1)) and ("segmentation" in answer) == masks
+
+
 @pytest.mark.parametrize(("segmentation", "answered"), [("given", True), ("always", True), ("never", False)])
 def test_one_object_from_a_mask(segmentation, answered):
     tracker = make(segmentation)
@@ -206,6 +216,18 @@ def test_another_folder_is_no_clone(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "visionml/pytracking" in error and "pip install pytracking" in error
     assert not any(tmp_path.iterdir())
+
+
+def test_the_other_project_of_that_name_is_reported(lookalike, tmp_path, monkeypatch, caplog):
+    pytracking_install.install(lookalike)
+    assert not caplog.records
+    metadata = tmp_path / "pytracking-0.2.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: pytracking\nVersion: 0.2\n")
+    (metadata / "top_level.txt").write_text("pytracking\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    pytracking_install.install(lookalike)
+    assert "another project" in caplog.text
 
 
 needs_clone = pytest.mark.skipif(not CLONE, reason="MSDEAOT_PYTRACKING does not name a clone of visionml/pytracking")
