@@ -77,16 +77,18 @@ footer { margin-top: 3rem; font-size: .85rem; color: var(--soft) }
 @media print { .scroll:has(.matrix) { max-height: none } .card { break-inside: avoid } }
 """
 
-# A click on the head of a column sorts by it, a second one the other way round.
+# A click on the head of a column, or Enter, sorts by it; a second one the other way round.
 SCRIPT = """
-document.addEventListener("click", event => {
+const sort = event => {
   const head = event.target.closest("th[data-sort]");
-  if (!head) return;
+  if (!head || (event.key ?? "Enter") !== "Enter") return;
   const body = head.closest("table").tBodies[0], up = head.getAttribute("aria-sort") !== "ascending";
   const value = row => row.cells[head.cellIndex].dataset.v ?? row.cells[head.cellIndex].textContent;
   const order = (a, b) => isNaN(a) || isNaN(b) ? a.localeCompare(b, undefined, {numeric: true}) : a - b;
   head.parentNode.querySelectorAll("th").forEach(other => other.removeAttribute("aria-sort"));
   head.setAttribute("aria-sort", up ? "ascending" : "descending");
   body.append(...[...body.rows].sort((a, b) => order(value(a), value(b)) * (up ? 1 : -1)));
-});
+};
+document.addEventListener("click", sort);
+document.addEventListener("keydown", sort);
 """

@@ -69,7 +69,7 @@ def html_page(comparison: Comparison) -> str:
 def _header(comparison: Comparison) -> str:
     frames = sum(map(len, comparison.sequences))
     facts = (
-        f"{len(comparison.sequences)} sequences, {frames:,} frames, {len(comparison.colours())} trackers with results"
+        f"{len(comparison.sequences)} sequences, {frames:,} frames, {len(comparison.colours())} trackers"
     )
     lacking = [row for rows in comparison.rows.values() for row in rows if not row.is_complete]
     note = ""
