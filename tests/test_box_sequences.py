@@ -278,7 +278,10 @@ def test_a_vot_sequence(workspace):
     assert sequence.anchors == (Anchor(0, False), Anchor(2, True))
     assert (sequence.name, sequence.fps, len(sequence.frames), sequence.problems) == ("walk", 25, 3, ())
     (sequence,) = read_dataset("vot", workspace / "sequences")
-    assert len(sequence.frames) == 3
+    assert len(sequence.frames) == 3 and sequence.interactions == ()
+    (workspace / "sequences" / "walk" / "sequence").write_text("interactions=0-2-2 1-1-0\n")
+    (sequence,) = read_dataset("vot", workspace)
+    assert sequence.interactions == (Interaction(0, 2, 2), Interaction(1, 1, 0))
 
 
 @pytest.mark.parametrize(
@@ -290,6 +293,8 @@ def test_a_vot_sequence(workspace):
         ("groundtruth.txt", "0\n0\n0\n0\n", r"frame .*00000004.jpg does not exist \(1 of 4", 4, 0),
         ("anchor.value", "1\n0\n", "anchor.value, line 3: 2 numbers for 3 frames", 3, 3),
         ("sequence", "channels.color=../../%08d.jpg\n", "are not of the form", 3, 0),
+        ("sequence", "interactions=0-1-2 1-3-0\n", "'1-3-0' is not <start>-<end>-<hand> within 3 frames", 3, 3),
+        ("sequence", "interactions=2-1-0\n", "'2-1-0' is not", 3, 3),
         ("sequence", "channels.color=%999999999d.jpg\n", "are not of the form", 3, 0),
     ],
 )

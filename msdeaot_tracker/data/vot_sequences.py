@@ -9,7 +9,7 @@ import numpy as np
 
 from ..types import InputError
 from .box_files import parse_numbers, read_integers, read_names, read_text
-from .box_types import Anchor, BoxSequence
+from .box_types import Anchor, BoxSequence, Interaction
 
 _ABSENT = (np.nan,) * 4
 _FRAMES = re.compile(r"([^%]+)%0?(\d?)d([^%]*)")
@@ -19,6 +19,8 @@ _DEFAULT_FPS = 30.0
 
 def read_vot(folder: Path) -> list[BoxSequence]:
     """`sequences/<name>/{sequence, groundtruth.txt, anchor.value}` of the names in `sequences/list.txt`.
+
+    Spans of the hand-object protocol are read from the property `interactions`, where `msdeaot workspace` puts them.
 
     The folder is the workspace, or its `sequences`. Rectangles are taken as they are, of masks and polygons their
     bounds; any other region means that the object is not to be seen. Every object of a multi-object sequence
@@ -42,7 +44,7 @@ def _read_truth(folder: Path, truth: Path) -> BoxSequence:
         boxes = read_regions(truth)
     except InputError as error:
         return BoxSequence(name, (), np.empty((0, 4)), problems=(str(error),))
-    fps, frames = _DEFAULT_FPS, ()
+    fps, frames, properties = _DEFAULT_FPS, (), {}
     try:
         properties = _read_properties(folder / "sequence")
         fps = float(parse_numbers(properties.get("fps", str(_DEFAULT_FPS)), folder / "sequence")[0])
@@ -55,7 +57,12 @@ def _read_truth(folder: Path, truth: Path) -> BoxSequence:
     except InputError as error:
         anchors = ()
         problems.append(f"{error}; no anchors")
-    return BoxSequence(name, frames, boxes, anchors, fps=fps, problems=tuple(problems))
+    try:
+        interactions = _parse_interactions(properties.get("interactions", ""), len(boxes), folder / "sequence")
+    except InputError as error:
+        interactions = ()
+        problems.append(f"{error}; no interactions")
+    return BoxSequence(name, frames, boxes, anchors, interactions, fps, tuple(problems))
 
 
 def read_regions(path: Path) -> np.ndarray:
@@ -109,6 +116,18 @@ def _read_anchors(path: Path, length: int) -> tuple[Anchor, ...]:
     if len(values) != length:
         raise InputError(f"{path}, line {min(len(values), length) + 1}: {len(values)} numbers for {length} frames")
     return tuple(Anchor(int(frame), bool(values[frame] < 0)) for frame in np.flatnonzero(values))
+
+
+def _parse_interactions(text: str, length: int, where: Path) -> tuple[Interaction, ...]:
+    """A property of this project's workspaces: "46-82-0 90-97-2"."""
+    spans = []
+    for word in text.split():
+        match = re.fullmatch(r"(\d+)-(\d+)-([012])", word, re.ASCII)
+        span = Interaction(*map(int, match.groups())) if match else None
+        if span is None or not span.start <= span.end < length:
+            raise InputError(f"{where}: interactions: {word!r} is not <start>-<end>-<hand> within {length} frames")
+        spans.append(span)
+    return tuple(spans)
 
 
 def _read_properties(path: Path) -> dict[str, str]:
