@@ -68,6 +68,7 @@ setup(
         "sam": ["segment-anything>=1.0", "torchvision>=0.16"],
         "sam-hf": ["transformers>=5.0", "torchvision>=0.16"],
         "weights": ["gdown>=6.5"],  # public weights that are on Google Drive
+        "ray": ["ray>=2.40"],  # `msdeaot evaluate --ray`
         "train": ["torchvision>=0.16"],
         "test": ["pytest>=8", "setuptools>=70.1"],  # setuptools: the packaging test builds a wheel offline
         "dev": ["ruff>=0.6", "build>=1.2"],

@@ -25,12 +25,13 @@ ALLOWED = {
     "initializers": {"types", "geometry", "checkpoints", "models", "device"},
     "images": {"types"},
     "video": {"types", "geometry", "images"},
-    "data": {"types", "geometry", "images", "video"},
+    "processes": {"types"},
+    "data": {"types", "geometry", "images", "video", "processes"},
     "targets": {"types", "geometry", "initializers"},
     "tracker": BASE | {"targets"} | {"models", "memory", "initializers", "checkpoints", "device"},
     "loading": {"types", "checkpoints", "initializers", "tracker"},
     "training": BASE | {"models", "memory", "initializers", "data", "checkpoints", "device"},
-    "evaluation": {"types", "geometry", "data", "images", "video"},
+    "evaluation": {"types", "geometry", "data", "images", "video", "processes"},
 }
 ONLY_IN = {
     "timm": "models/encoder.py",

@@ -34,9 +34,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores to a file as well")
     parser.add_argument(
         "--tracker",
-        choices=["msdeaot", "static"],
-        default="msdeaot",
-        help="static repeats the first frame's answer: a baseline (default: %(default)s)",
+        type=evaluate_dataset.parse_tracker,
+        default=evaluate_dataset.OURS,
+        metavar="NAME",
+        help="msdeaot, or a baseline: static repeats the first frame's answer; with --dataset also opencv:mil, "
+        "opencv:csrt, opencv:kcf, pytracking:NAME/PARAMETERS (default: %(default)s)",
     )
     evaluate_dataset.add_dataset_options(parser)
     add_tracker_options(parser)
@@ -48,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
         return evaluate_dataset.run(args)
     if not args.init:
         raise InputError("--init mask or --init box is needed: what the tracker starts from (or --dataset)")
+    if args.tracker not in (evaluate_dataset.OURS, "static"):
+        raise InputError(f"--tracker {args.tracker} follows boxes: it needs --dataset")
     sequences = find_sequences(args.folder)
     if args.json:
         args.json.touch()  # now, not after hours, is the time to hear that it cannot be written

@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from ..checkpoints import file_sha256, shipped_weights
 from ..config import config_as_dict
 from ..data.box_sequences import DATASETS, read_dataset
+from ..device import pick_device
 from ..evaluation import (
     DATASET_FOLDERS,
     PROTOCOLS,
     Job,
-    StaticTracker,
+    Outcome,
     VideoTracker,
+    check_baseline,
     claim_results,
+    do_jobs,
+    do_jobs_in_processes,
+    do_jobs_with_ray,
     list_jobs,
+    make_baseline,
     pending_jobs,
     remove_results,
-    run_job,
-    save_result,
     shard_jobs,
 )
-from ..types import InputError, TrackerError
+from ..types import InputError
 from .options import tracker_from
 
 logger = logging.getLogger(__name__)
 
+OURS = "msdeaot"  # the tracker that is not a baseline
 EXIT_INCOMPLETE = 1  # done, but not all of it as it is in the files; what not has been named
 
 
@@ -54,13 +62,37 @@ def add_dataset_options(parser: argparse.ArgumentParser) -> None:
         type=parse_shard,
         default=(0, 1),
         metavar="I/N",
-        help="do one of N parts of the runs; any N numbers I in a row (0 to N-1, 1 to N) make up the whole",
+        help="do one of N parts of the runs; any N numbers I in a row (0 to N-1, 1 to N) make up the whole. On SLURM: "
+        "sbatch --array=0-7 --gres=gpu:1 --wrap='msdeaot evaluate ... --shard $SLURM_ARRAY_TASK_ID/8'",
+    )
+    group.add_argument(
+        "--workers",
+        type=parse_count,
+        metavar="N",
+        help="processes that share the runs, one per GPU; with --ray the actors (default: 1; with --ray one per GPU)",
+    )
+    group.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="share the runs in a Ray cluster: its address, auto for the one this machine is in, local for a new one "
+        "of this machine; DIR and RESULTS are in folders that all machines see under one path",
     )
     group.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="keep the runs that are finished; --no-resume: remove them first (default: --resume)",
+    )
+    group.add_argument(
+        "--python", metavar="FILE", help="interpreter for an opencv: or pytracking: baseline (default: this one)"
+    )
+    group.add_argument("--pytracking", type=Path, metavar="CLONE", help="clone that pytracking: baselines come from")
+    group.add_argument(
+        "--timeout",
+        type=float,
+        default=120,
+        metavar="SECONDS",
+        help="how long such a baseline may take for one answer, loading included (default: %(default)g)",
     )
 
 
@@ -79,20 +111,36 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
+def parse_count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def parse_tracker(text: str) -> str:
+    try:
+        return text if text == OURS else check_baseline(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(f"{error}, {OURS}") from None
+
+
 def run(args: argparse.Namespace) -> int:
     if not args.protocol or not args.out:
         raise InputError("--dataset needs --protocol and --out")
     if args.init or args.json:
         raise InputError("--init and --json are not for --dataset: runs start from boxes, and `msdeaot score` scores")
-    sequences = read_dataset(args.dataset, args.folder)
+    sequences = read_dataset(args.dataset, args.folder.absolute())
     jobs, left_out = list_jobs(sequences, args.protocol)
     problems = [problem for sequence in sequences for problem in sequence.problems] + left_out
     for problem in problems:
         logger.warning("%s", problem)
-    folder, name = args.out / DATASET_FOLDERS[args.dataset], args.name or args.tracker
-    tracker: VideoTracker = StaticTracker() if args.tracker == "static" else tracker_from(args)
+    folder = args.out.absolute() / DATASET_FOLDERS[args.dataset]
+    name = args.name or re.sub("[:/]", "-", args.tracker)
+    alone = not args.ray and args.workers in (None, 1)  # else each worker has a tracker; this one only tells what it is
+    tracker = _make_tracker(args if alone else _with(args, device="cpu"), 1, 0)
+    settings = _settings(args, tracker)
     for protocol in args.protocol:
-        claim_results(folder, name, protocol, _settings(args, tracker), replace=not args.resume)
+        claim_results(folder, name, protocol, settings, replace=not args.resume)
     mine = shard_jobs(jobs, *args.shard)
     if not args.resume:
         for job in mine:
@@ -100,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
     pending, broken = pending_jobs(mine, folder, name)
     for problem in broken:
         logger.warning("%s; run again", problem)
-    failed = _run_all(tracker, pending, lambda job, result: save_result(folder, name, job, result))
+    failed = _report(pending, partial(_work, args, tracker, pending, folder, name))
     done = len(pending) - len(failed)
     print(
         f"{done} runs done, {len(mine) - len(pending)} were finished before, {len(failed)} failed, "
@@ -109,24 +157,62 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_INCOMPLETE if failed or problems else 0
 
 
-def _run_all(tracker: VideoTracker, jobs: Sequence[Job], save: Callable[[Job, Any], None]) -> list[Job]:
+def _work(
+    args: argparse.Namespace,
+    tracker: VideoTracker,
+    jobs: Sequence[Job],
+    folder: Path,
+    name: str,
+    on_frame: Callable[[], object],
+) -> Iterator[Outcome]:
+    workers = args.workers or 1
+    if args.ray:
+        make_tracker = partial(_make_tracker, args, 1)
+        return do_jobs_with_ray(
+            jobs, make_tracker, folder, name, address=args.ray, actors=args.workers, on_frame=on_frame
+        )
+    if workers == 1:
+        return do_jobs(jobs, tracker, folder, name, on_frame=on_frame)
+    if "rte" in args.protocol and workers > max(torch.cuda.device_count(), 1):
+        logger.warning("rte measures time, and %d processes here slow each other down", workers)
+    make_tracker = partial(_make_tracker, args, workers)
+    return do_jobs_in_processes(jobs, make_tracker, folder, name, workers=workers, on_frame=on_frame)
+
+
+def _report(jobs: Sequence[Job], work: Callable[[Callable[[], object]], Iterator[Outcome]]) -> list[Job]:
     """The jobs that failed; the others go on."""
     failed = []
     with tqdm(total=sum(len(job.frames) for job in jobs), unit="frame", disable=None, leave=False) as bar:
-        for job in jobs:
+        for job, reason in work(bar.update):
             bar.set_description(f"{job.protocol} {job.run}")
-            try:
-                save(job, run_job(tracker, job, progress=bar.update))
-            except (TrackerError, OSError) as error:
+            if reason is not None:
                 failed.append(job)
-                tqdm.write(f"msdeaot: {job.run} ({job.protocol}) failed: {error}", file=sys.stderr)
+                tqdm.write(f"msdeaot: {job.run} ({job.protocol}) failed: {reason}", file=sys.stderr)
     return failed
+
+
+def _make_tracker(args: argparse.Namespace, workers: int, place: int) -> VideoTracker:
+    """The tracker of one of several processes, on a GPU of its own, or with its share of the CPU."""
+    if args.tracker != OURS:
+        return make_baseline(args.tracker, python=args.python, pytracking=args.pytracking, timeout=args.timeout)
+    device = pick_device(args.device)
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", place % torch.cuda.device_count())
+    elif device.type == "cpu" and workers > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    return tracker_from(_with(args, device=device))
+
+
+def _with(args: argparse.Namespace, **changes: Any) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(args), **changes})
 
 
 def _settings(args: argparse.Namespace, tracker: Any) -> dict[str, Any]:
     """All that changes a result, in plain values."""
     if args.tracker == "static":
         return {"tracker": args.tracker}
+    if args.tracker != OURS:
+        return {"tracker": args.tracker, "from": tracker.about()}
     preset = tracker.model.preset
     return {
         "tracker": args.tracker,

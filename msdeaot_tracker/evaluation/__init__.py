@@ -9,6 +9,7 @@ from .averages import (
     average_multi_start,
     average_one_pass,
 )
+from .baselines import check_baseline, make_baseline
 from .jobs import Job, RunResult, list_jobs, pending_jobs, run_job, save_result, shard_jobs
 from .metrics import (
     ERROR_THRESHOLDS,
@@ -27,7 +28,9 @@ from .metrics import (
     success_score,
     trek150_curves,
 )
+from .pipe import PipeTracker
 from .protocols import PROTOCOLS, Run, find_protocol
+from .ray_workers import do_jobs_with_ray
 from .results import (
     DATASET_FOLDERS,
     claim_results,
@@ -39,6 +42,7 @@ from .results import (
 )
 from .runner import ObjectScore, SequenceScore, StaticTracker, VideoTracker, run_sequence
 from .scoring import score
+from .workers import Outcome, do_jobs, do_jobs_in_processes
 
 __all__ = [
     "DATASET_FOLDERS",
@@ -49,6 +53,8 @@ __all__ = [
     "THRESHOLDS",
     "Job",
     "ObjectScore",
+    "Outcome",
+    "PipeTracker",
     "Run",
     "RunBoxes",
     "RunResult",
@@ -63,12 +69,17 @@ __all__ = [
     "average_one_pass",
     "box_iou",
     "center_error",
+    "check_baseline",
     "claim_results",
+    "do_jobs",
+    "do_jobs_in_processes",
+    "do_jobs_with_ray",
     "find_protocol",
     "find_sequences",
     "lasot_curves",
     "list_jobs",
     "list_trackers",
+    "make_baseline",
     "normalized_center_error",
     "normalized_precision_curve",
     "one_pass_ious",
