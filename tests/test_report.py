@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msdeaot_tracker.cli.main import main
+from msdeaot_tracker import PRESETS
+from msdeaot_tracker.checkpoints.zoo import MANIFEST
+from msdeaot_tracker.cli.main import _parser, main
 from msdeaot_tracker.data.box_sequences import BoxSequence, read_dataset
 from msdeaot_tracker.evaluation import claim_results, score, write_results
 from msdeaot_tracker.evaluation.layouts import LAYOUTS
@@ -31,6 +33,7 @@ from msdeaot_tracker.evaluation.tables import (
     worst_sequences_first,
 )
 from msdeaot_tracker.evaluation.text_tables import latex_tables, markdown_tables
+from msdeaot_tracker.initializers import INITIALIZERS
 from msdeaot_tracker.types import InputError
 
 GOLDEN = Path(__file__).parent / "data" / "trek150"
@@ -130,6 +133,18 @@ def test_the_best_tracker_and_the_worst_sequence_come_first(sequences):
     for some in (rows[:1], rows):
         means = [np.mean([row.sequences[n]["success_score"] for row in some]) for n in worst_sequences_first(some)]
         assert means == sorted(means) and len(set(means)) == 5
+
+
+def test_a_row_that_lacks_runs_is_not_above_one_that_does_not(sequences):
+    rows = [measured_row(sequences, RESULTS, name, "ope") for name in ("losing", "steady", "drifting")]
+    lacking = replace(rows[1], coverage={**rows[1].coverage, "scored_runs": 4})
+    empty = replace(rows[0], tracker="none", overall={}, coverage={**rows[0].coverage, "scored_runs": 0})
+    assert [row.tracker for row in best_first([empty, lacking, rows[0], rows[2]])] == [
+        "drifting",
+        "losing",
+        "steady",
+        "none",
+    ]
 
 
 # Results of others
@@ -235,7 +250,7 @@ def test_nothing_is_loaded_and_no_name_is_markup(sequences):
     text = html_page(comparison)
     page = Page(text)
     cells = [cell for table in page.tables for row in table for cell in row]
-    assert cells.count(HOSTILE) == 4  # two columns, an attribute, a sequence
+    assert (cells.count(HOSTILE), cells.count(f"{HOSTILE} *")) == (2, 2)  # an attribute, a sequence; two columns
     tags = [tag for tag, _ in page.tags]
     assert tags.count("img") == tags.count("script") == 1 and not {"link", "iframe", "object"} & set(tags)
     for _, attributes in page.tags:
@@ -249,13 +264,38 @@ def test_nothing_is_loaded_and_no_name_is_markup(sequences):
     assert r"| MSDeAOT | published \(arXiv:2307.02508, Table 3\) | 0.755 |" in markdown
 
 
+def test_lasot_has_its_own_measures_and_attributes(golden, tmp_path):
+    attributes = tmp_path / "att"
+    attributes.mkdir()
+    for folder in (golden / "dataset").iterdir():
+        (folder / "groundtruth_rect.txt").rename(folder / "groundtruth.txt")
+        (attributes / f"{folder.name}.txt").write_text("1" + ",0" * 13)
+    (golden / "results" / "TREK-150").rename(golden / "results" / "LaSOT")
+    out = tmp_path / "r.html"
+    more = ["--results", str(golden / "results"), "--protocol", "ope", "--attributes", str(attributes)]
+    assert main(["report", str(golden / "dataset"), "--dataset", "lasot", *more, "--out", str(out)]) == 0
+    overall, attribute, _ = Page(out.read_text("utf-8")).tables
+    scores = score(read_dataset("lasot", golden / "dataset"), golden / "results" / "LaSOT", "ope", lasot=True)
+    for row in overall[1:]:
+        expected = scores[row[0].split()[0]]["overall"]
+        keys = ("success_score", "precision_score", "normalized_precision_score")
+        assert row[1:4] == [f"{expected[key]:.3f}" for key in keys]
+    assert [row[:2] for row in attribute[1:]] == [["IV", "5"]]
+    assert "centre error threshold (pixels)" in out.read_text("utf-8")
+
+
 def test_missing_runs_are_said_everywhere(golden):
     lost = golden / "results" / "TREK-150" / "losing" / "mse" / "P03-P03_03-1415-anchor-5.txt"
     lost.unlink()
     files = ["--markdown", str(golden / "t.md"), "--latex", str(golden / "t.tex")]
     code, text = report(golden, "--results", str(golden / "results"), "--protocol", "mse", *files)
     assert code == 1
-    assert "20/21*" in text and "Not over everything" in text and str(lost) in text
+    assert (
+        "20/21*" in text
+        and Page(text).tables[1][0][-1] == "losing *"
+        and "Not over everything" in text
+        and str(lost) in text
+    )
     for name in ("t.md", "t.tex"):
         written = (golden / name).read_text("utf-8")
         assert "20/21" in written and "Over fewer runs than there are" in written
@@ -335,3 +375,16 @@ def test_a_clip_shows_the_truth_and_the_answers(tmp_path):
 def test_unknown_trackers_are_named(sequences):
     with pytest.raises(InputError, match="no results of nobody"):
         measured_row(sequences, RESULTS, "nobody", "ope")
+
+
+def test_the_commands_that_reproduce_the_tables_exist():
+    text = (Path(__file__).parents[1] / "docs" / "reproduce.md").read_text("utf-8")
+    blocks = "\n".join(re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)).replace("\\\n", " ")
+    commands = [line.split()[1:] for line in blocks.splitlines() if line.startswith("msdeaot ")]
+    assert len(commands) > 15
+    for command in commands:
+        args = vars(_parser().parse_args(command))
+        assert args.get("preset") in {None, *PRESETS}
+        assert set(str(args.get("initializer", "box")).split("+")) <= set(INITIALIZERS)
+    downloads = [command[-1] for command in commands if command[:2] == ["weights", "download"]]
+    assert downloads and set(downloads) <= set(MANIFEST)

@@ -64,18 +64,18 @@ def _draw(sequence: BoxSequence, index: int, answers: Mapping[int, np.ndarray]) 
     scale = min(1.0, _LONG_EDGE / max(image.shape[:2]))
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     image = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-    _rectangle(image, sequence.boxes[index] * scale, TRUTH_COLOUR)
     for colour, boxes in answers.items():
-        _rectangle(image, boxes[index] * scale, LINE_COLOURS[colour % len(LINE_COLOURS)])
+        _rectangle(image, boxes[index] * scale, LINE_COLOURS[colour % len(LINE_COLOURS)], 2)
+    _rectangle(image, sequence.boxes[index] * scale, TRUTH_COLOUR, 1)
     cv2.putText(image, str(index), (6, size[1] - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.putText(image, str(index), (6, size[1] - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.45, TRUTH_COLOUR, 1, cv2.LINE_AA)
     return image
 
 
-def _rectangle(image: np.ndarray, box: np.ndarray, colour: tuple[int, int, int]) -> None:
+def _rectangle(image: np.ndarray, box: np.ndarray, colour: tuple[int, int, int], thickness: int) -> None:
     """With a dark rim, to be seen on any picture; nothing for an absent object."""
     if np.isnan(box).any():
         return
     x, y, w, h = box.clip(-1e4, 1e4).round().astype(int).tolist()
-    for line, thickness in (((0, 0, 0), 4), (colour, 2)):
-        cv2.rectangle(image, (x, y), (x + w - 1, y + h - 1), line, thickness)
+    for line, width in (((0, 0, 0), thickness + 2), (colour, thickness)):
+        cv2.rectangle(image, (x, y), (x + w - 1, y + h - 1), line, width)

@@ -68,9 +68,7 @@ def html_page(comparison: Comparison) -> str:
 
 def _header(comparison: Comparison) -> str:
     frames = sum(map(len, comparison.sequences))
-    facts = (
-        f"{len(comparison.sequences)} sequences, {frames:,} frames, {len(comparison.colours())} trackers"
-    )
+    facts = f"{len(comparison.sequences)} sequences, {frames:,} frames, {len(comparison.colours())} trackers"
     lacking = [row for rows in comparison.rows.values() for row in rows if not row.is_complete]
     note = ""
     if lacking:
@@ -110,7 +108,7 @@ def _plots(rows: Sequence[Row], colours: Mapping[tuple[str, str], int]) -> str:
 
 def _legend_item(row: Row, colours: Mapping[tuple[str, str], int], value: str) -> str:
     note = f"<b>{escape(value)}</b>" if value else ""
-    return f'<li><i class="{colour_class(colours[row.key])}"></i><span>{escape(row.tracker)}</span>{note}</li>'
+    return f'<li><i class="{colour_class(colours[row.key])}"></i><span>{escape(row.label)}</span>{note}</li>'
 
 
 def _attributes(comparison: Comparison, rows: Sequence[Row]) -> str:
@@ -137,7 +135,7 @@ def _by_sequence(comparison: Comparison, rows: Sequence[Row]) -> str:
 
 
 def _matrix(titles: Sequence[str], rows: Sequence[Row], lines: Sequence[str]) -> str:
-    head = [*titles, *(row.tracker for row in rows)]
+    head = [*titles, *(row.label for row in rows)]
     columns = "".join(f'<th data-sort tabindex="0">{escape(title)}</th>' for title in head)
     return _table(columns, lines, f'class="matrix" style="--n:{len(rows)}"')
 

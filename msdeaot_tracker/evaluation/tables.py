@@ -63,6 +63,11 @@ class Row:
         return f"{self.source} ({self.reference})" if self.reference else self.source
 
     @property
+    def label(self) -> str:
+        """The tracker, marked where numbers stand without what they are over."""
+        return self.tracker if self.is_complete else f"{self.tracker} *"
+
+    @property
     def is_complete(self) -> bool:
         c = self.coverage
         return c is None or (c["scored_runs"] == c["runs"] and c["scored_sequences"] == c["sequences"])
@@ -130,8 +135,8 @@ def published_rows(dataset: str, protocol: str) -> list[Row]:
 
 
 def best_first(rows: Iterable[Row]) -> list[Row]:
-    """By success; a row without a score comes last."""
-    return sorted(rows, key=lambda row: -row.overall.get(SUCCESS, -1))
+    """By success; rows over fewer runs than there are come after the others, and last those without a score."""
+    return sorted(rows, key=lambda row: (SUCCESS not in row.overall, not row.is_complete, -row.overall.get(SUCCESS, 0)))
 
 
 def worst_sequences_first(rows: Sequence[Row]) -> list[str]:
