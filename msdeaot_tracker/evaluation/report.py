@@ -11,6 +11,7 @@ from .plots import colour_class, curve_plot
 from .tables import (
     IMPORTED,
     MEASURED,
+    MISSING,
     PUBLISHED_SOURCE,
     SUCCESS,
     Comparison,
@@ -36,7 +37,7 @@ _PLOTS = {  # by the names of curves: thresholds, title, labels of the axes
         "part of the run before failure",
     ),
 }
-_BADGES = {MEASURED: "measured", IMPORTED: "imported", PUBLISHED_SOURCE: "published"}
+_BADGES = {MEASURED: "measured", IMPORTED: "imported", PUBLISHED_SOURCE: "published", MISSING: "missing"}
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 

@@ -19,7 +19,7 @@ from .published import PUBLISHED
 from .results import SETTINGS
 from .scoring import find_average, read_runs
 
-MEASURED, IMPORTED, PUBLISHED_SOURCE = "measured here", "imported, scored here", "published"
+MEASURED, IMPORTED, PUBLISHED_SOURCE, MISSING = "measured here", "imported, scored here", "published", "no results"
 SUCCESS = "success_score"
 COLUMNS = {  # of a table, in this order; those that no row has are left out
     SUCCESS: "success",
@@ -44,7 +44,7 @@ class Row:
 
     tracker: str
     protocol: str
-    source: str  # MEASURED, IMPORTED or PUBLISHED_SOURCE
+    source: str  # MEASURED, IMPORTED, PUBLISHED_SOURCE or MISSING
     reference: str = ""  # the publication, or the layout imported from
     overall: Mapping[str, Any] = field(default_factory=dict)
     sequences: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -115,8 +115,8 @@ def measured_row(
     return Row(
         tracker,
         protocol,
-        MEASURED if ours else IMPORTED,
-        "" if ours else f"layout {name}",
+        MEASURED if ours else IMPORTED if runs else MISSING,
+        f"layout {name}" if runs and not ours else "",
         overall,
         by_sequence,
         _curves(overall, runs, protocol) if runs else {},
