@@ -67,7 +67,7 @@ svg .axis { font-size: 12px }
 .inline { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem }
 summary { cursor: pointer; font-weight: 600 }
 details ul { margin: .6rem 0 0; padding-left: 1.2rem; font-size: .88rem; overflow-wrap: anywhere }
-.clips { grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)) }
+.clips { grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)) }
 .clips img { display: block; width: 100%; height: auto; border-radius: 6px; margin-top: .6rem }
 .clips details { margin: 0 }
 footer { margin-top: 3rem; font-size: .85rem; color: var(--soft) }

@@ -69,7 +69,8 @@ def html_page(comparison: Comparison) -> str:
 
 def _header(comparison: Comparison) -> str:
     frames = sum(map(len, comparison.sequences))
-    facts = f"{len(comparison.sequences)} sequences, {frames:,} frames, {len(comparison.colours())} trackers"
+    counts = {"sequence": len(comparison.sequences), "frame": frames, "tracker": len(comparison.colours())}
+    facts = ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
     lacking = [row for rows in comparison.rows.values() for row in rows if not row.is_complete]
     note = ""
     if lacking:
