@@ -27,6 +27,29 @@ class BuildWithRegistry(build_py):
 # vot-trax has wheels for x86-64 Linux and Windows only; elsewhere the extra `vot` installs nothing.
 TRAX_PLATFORMS = '(platform_machine == "x86_64" or platform_machine == "AMD64") and sys_platform != "darwin"'
 
+EXTRAS = {
+    "vot": [
+        # The newest release on which multi-start, supervised and real-time experiments run; GPLv3, hence optional.
+        f"vot-toolkit==0.7.4; {TRAX_PLATFORMS}",
+        # 0.1.10 breaks `import vot` on Python >= 3.11.
+        f"attributee==0.1.9; {TRAX_PLATFORMS}",
+        # The release the adapter is tested with.
+        f"vot-trax==4.0.2; {TRAX_PLATFORMS}",
+    ],
+    "got10k": ["got10k==0.1.3", "six>=1.16"],  # it imports six without asking for it
+    "sam": ["segment-anything>=1.0", "torchvision>=0.16"],
+    "sam-hf": ["transformers>=5.0", "torchvision>=0.16"],
+    "weights": ["gdown>=6.5"],  # public weights that are on Google Drive
+    "ray": ["ray>=2.40"],  # `msdeaot evaluate --ray`
+    "train": ["torchvision>=0.16"],
+    "dev": ["ruff>=0.6", "build>=1.2"],
+}
+EXTRAS["test"] = [
+    "pytest>=8",
+    "setuptools>=70.1",  # the packaging test builds a wheel offline
+    *(package for extra in ("got10k", "sam", "sam-hf", "weights", "ray", "train") for package in EXTRAS[extra]),
+]
+
 setup(
     name="msdeaot-tracker",
     version="0.1.0",
@@ -55,22 +78,5 @@ setup(
         "platformdirs>=3.0",
         "filelock>=3.12",
     ],
-    extras_require={
-        "vot": [
-            # The newest release on which multi-start, supervised and real-time experiments run; GPLv3, hence optional.
-            f"vot-toolkit==0.7.4; {TRAX_PLATFORMS}",
-            # 0.1.10 breaks `import vot` on Python >= 3.11.
-            f"attributee==0.1.9; {TRAX_PLATFORMS}",
-            # The release the adapter is tested with.
-            f"vot-trax==4.0.2; {TRAX_PLATFORMS}",
-        ],
-        "got10k": ["got10k==0.1.3", "six>=1.16"],  # it imports six without asking for it
-        "sam": ["segment-anything>=1.0", "torchvision>=0.16"],
-        "sam-hf": ["transformers>=5.0", "torchvision>=0.16"],
-        "weights": ["gdown>=6.5"],  # public weights that are on Google Drive
-        "ray": ["ray>=2.40"],  # `msdeaot evaluate --ray`
-        "train": ["torchvision>=0.16"],
-        "test": ["pytest>=8", "setuptools>=70.1"],  # setuptools: the packaging test builds a wheel offline
-        "dev": ["ruff>=0.6", "build>=1.2"],
-    },
+    extras_require=EXTRAS,
 )
