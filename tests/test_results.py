@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msdeaot_tracker.cli import evaluate_dataset
 from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.evaluation import (
     StaticTracker,
+    baselines,
     claim_results,
     list_trackers,
     read_results,
@@ -179,7 +179,7 @@ def test_an_interrupt_loses_the_run_in_flight_and_no_other(dataset, tmp_path, mo
                 raise KeyboardInterrupt
             return super().track(image)
 
-    monkeypatch.setattr(evaluate_dataset, "StaticTracker", Interrupted)
+    monkeypatch.setattr(baselines, "StaticTracker", Interrupted)
     out = tmp_path / "out"
     assert evaluate(dataset, out) == 130
     assert sorted(name for name in files(out) if "settings" not in name) == [

@@ -73,6 +73,7 @@ def do_jobs_with_ray(
                     yield job, reason
                     continue
             give(actor)
+            del actor  # the handle; see `give`
             for _ in job.frames:
                 on_frame()
             yield job, reason
