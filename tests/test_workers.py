@@ -105,6 +105,14 @@ def make_slow(log: Path, place: int) -> Tracker:
     return Tracker(log, pause=0.02)
 
 
+def make_pair(log: Path, place: int) -> Tracker:
+    """Once there are two, so that both have runs to do."""
+    tracker = Tracker(log, pause=0.02)
+    while len(list(log.iterdir())) < 2:
+        time.sleep(0.05)
+    return tracker
+
+
 def make_dying(log: Path, place: int) -> Tracker:
     return Dying(log, 1)
 
@@ -136,7 +144,7 @@ def test_a_process_killed_in_the_middle_is_replaced_and_the_results_are_those_of
 
     def disturb():
         frames.append(1)
-        if len(list(log.iterdir())) < 2 or killed:
+        if killed:
             return
         if sys.platform != "win32":  # a Ctrl-C reaches all processes of a terminal; what ends them is the first one
             for process in active_children():
@@ -145,7 +153,7 @@ def test_a_process_killed_in_the_middle_is_replaced_and_the_results_are_those_of
             killed.append(active_children()[0].pid)
             os.kill(killed[0], KILL)
 
-    outcomes = list(do_jobs_in_processes(jobs, partial(make_slow, log), out, "t", workers=2, on_frame=disturb))
+    outcomes = list(do_jobs_in_processes(jobs, partial(make_pair, log), out, "t", workers=2, on_frame=disturb))
     assert sorted(job.run for job, _ in outcomes) == sorted(job.run for job in jobs)
     assert [reason for _, reason in outcomes] == [None] * RUNS
     assert results(out) == expected
