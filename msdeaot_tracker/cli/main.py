@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from .. import __version__
 from ..types import TrackerError
 from . import (
+    data,
     dataset,
     demo,
     evaluate,
@@ -35,6 +36,7 @@ COMMANDS = (
     score,
     report,
     dataset,
+    data,
     workspace,
     demo,
     train,

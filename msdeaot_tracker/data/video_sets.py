@@ -112,10 +112,13 @@ def _read_one_object(path: Path) -> np.ndarray:
 
 
 def open_vipseg(root: Path) -> VideoSet:
-    """`panomasks/<video>/*.png` with `imgs/<video>` (as published) or `images/<video>` (made 720p), and `train.txt`."""
-    images = existing_folder(root / "imgs", root / "images")
+    """`imgs/<video>/*.jpg` and `panomasks/<video>/*.png`, as published, or `VIPSeg_720P/{images, panomasks}`.
+
+    The videos of `train.txt`.
+    """
+    images = existing_folder(root / "imgs", root / "VIPSeg_720P" / "images")
     names = read_names(root / "train.txt")
-    return VideoSet("vipseg", names, partial(_vipseg_frames, images, root / "panomasks"))
+    return VideoSet("vipseg", names, partial(_vipseg_frames, images, existing_folder(images.parent / "panomasks")))
 
 
 def _vipseg_frames(images: Path, masks: Path, name: str) -> list[MaskedFrame]:

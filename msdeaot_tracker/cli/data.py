@@ -1,0 +1,91 @@
+"""`msdeaot data`: datasets to train on: which there are, and whether one is whole."""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..data.catalogue import DATASETS, find_dataset, open_dataset
+from ..data.clip_sheet import write_clip_sheet
+from ..data.dataset_check import NOTES, DatasetReport, check_videos
+from ..data.masked_videos import VideoSet
+from ..data.mixing import MixConfig, MixedBatches, Part
+from ..types import InputError
+
+_SHOWN = 10  # faults of a kind
+_SHEET_SIZE = 320  # pixels, both sides of a clip on the sheet
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser("data", help="look through datasets to train on")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    listing = commands.add_parser("list", help="the datasets that can be trained on")
+    listing.set_defaults(run=run_list)
+
+    check = commands.add_parser(
+        "check",
+        help="look a dataset through",
+        description="Reads every frame and mask of a dataset, names what is missing, damaged or empty, and draws some "
+        "clips as training would see them. Exit status 1 when there are faults, 2 when it is not that dataset at all.",
+    )
+    check.add_argument("dataset", choices=DATASETS, metavar="DATASET", help="one of `msdeaot data list`")
+    check.add_argument("folder", type=Path, metavar="DIR", help="where it was unpacked")
+    check.add_argument("--videos", type=int, metavar="N", help="only N videos or stills, drawn by chance")
+    check.add_argument("--seed", type=int, default=0, help="of what is drawn by chance (default: %(default)s)")
+    check.add_argument(
+        "--sheet", type=Path, default=Path("clips.jpg"), metavar="FILE", help="picture of clips (default: %(default)s)"
+    )
+    check.add_argument(
+        "--rows", type=int, default=8, metavar="N", help="clips on it, 0 for none (default: %(default)s)"
+    )
+    check.set_defaults(run=run_check)
+
+
+def run_list(args: argparse.Namespace) -> int:
+    for name, info in DATASETS.items():
+        print(f"{name:12} {info.summary}\n{'':12} from {info.source}; terms: {info.terms}")
+    return 0
+
+
+def run_check(args: argparse.Namespace) -> int:
+    videos = open_dataset(args.dataset, args.folder)
+    names = list(videos.names)
+    if args.videos is not None:
+        if not 1 <= args.videos <= len(names):
+            raise InputError(f"--videos {args.videos}: there are {len(names)}")
+        names = sorted(random.Random(args.seed).sample(names, args.videos))
+    with tqdm(total=len(names), unit="still" if videos.stills else "video", disable=None) as bar:
+        report = check_videos(videos, names, on_video=bar.update)
+    _print_report(report, videos)
+    if args.rows > 0:
+        _draw_clips(args, videos)
+    return 0 if report.is_sound else 1
+
+
+def _print_report(report: DatasetReport, videos: VideoSet) -> None:
+    print(f"{report.videos} {'stills' if videos.stills else 'videos'}, {report.frames} frames with a mask file")
+    print(f"{report.objects} objects; {report.empty_frames} frames show none")
+    for kind, faults in report.faults.items():
+        print(f"{len(faults)} {kind}{' (no fault: some are drawn by chance)' if kind in NOTES else ''}")
+        for fault in faults[:_SHOWN]:
+            print(f"  {fault}")
+        if len(faults) > _SHOWN:
+            print(f"  and {len(faults) - _SHOWN} more")
+    if report.is_sound:
+        print("no faults")
+
+
+def _draw_clips(args: argparse.Namespace, videos: VideoSet) -> None:
+    part = Part(videos, max_gap=find_dataset(args.dataset).max_gap, merge=0.0)
+    data = MixedBatches([part], MixConfig(size=_SHEET_SIZE), args.rows, args.seed)
+    try:
+        samples = [data.sample(number) for number in range(args.rows)]
+    except InputError as error:  # the report has said why
+        print(f"no clips can be drawn: {error}")
+        return
+    write_clip_sheet(args.sheet, ((sample.clip, sample.origin) for sample in samples))
+    print(f"clips: {args.sheet}")
