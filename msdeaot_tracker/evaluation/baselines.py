@@ -38,13 +38,13 @@ def make_baseline(
     """
     if check_baseline(name) == "static":
         return StaticTracker()
-    environment = {}
-    if name.startswith("pytracking:"):
-        if pytracking is None or not (pytracking / _CLONE_HAS).is_file():
-            raise InputError(
-                f"{name} needs a clone of github.com/visionml/pytracking, named with --pytracking"
-                + (f": {pytracking} has no {_CLONE_HAS}" if pytracking else "")
-            )
-        paths = [str(pytracking.absolute()), os.environ.get("PYTHONPATH", "")]
-        environment = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "MPLBACKEND": "Agg"}
+    if name.startswith("opencv:"):
+        return PipeTracker(name, python or sys.executable, timeout=timeout, fresh=True)
+    if pytracking is None or not (pytracking / _CLONE_HAS).is_file():
+        raise InputError(
+            f"{name} needs a clone of github.com/visionml/pytracking, named with --pytracking"
+            + (f": {pytracking} has no {_CLONE_HAS}" if pytracking else "")
+        )
+    paths = [str(pytracking.absolute()), os.environ.get("PYTHONPATH", "")]
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "MPLBACKEND": "Agg"}
     return PipeTracker(name, python or sys.executable, environment=environment, timeout=timeout)

@@ -29,6 +29,7 @@ class PipeTracker:
     python:      the interpreter of the environment the tracker lives in.
     environment: variables to put to the process's own.
     timeout:     seconds that an answer may take. The first one includes loading.
+    fresh:       a new process for every `initialize`: OpenCV's MIL draws random numbers that go on from run to run.
 
     The process starts with the first call, and again with `initialize` once it is gone. The masks of the results are
     the boxes. The time of an answer includes handing over the frame.
@@ -36,9 +37,15 @@ class PipeTracker:
     """
 
     def __init__(
-        self, name: str, python: str, *, environment: Mapping[str, str] | None = None, timeout: float = 120
+        self,
+        name: str,
+        python: str,
+        *,
+        environment: Mapping[str, str] | None = None,
+        timeout: float = 120,
+        fresh: bool = False,
     ) -> None:
-        self._name, self._python, self._timeout = name, python, timeout
+        self._name, self._python, self._timeout, self._fresh = name, python, timeout, fresh
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -51,6 +58,8 @@ class PipeTracker:
         ((self._object, box),) = targets.items()
         if isinstance(box, np.ndarray):
             raise InputError(f"{self._name} starts from a box, not from a mask")
+        if self._fresh:
+            self.close()
         self._started()
         self._frame = 0
         self._ask({"box": list(box)}, image)

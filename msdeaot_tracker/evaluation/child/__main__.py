@@ -40,7 +40,6 @@ class OpenCV:
             )
 
     def start(self, image, box):
-        self._cv2.setRNGSeed(0)  # the boxes of a run do not depend on the runs before
         self._tracker = self._create()
         self._tracker.init(self._bgr(image), tuple(round(side) for side in box))
 
