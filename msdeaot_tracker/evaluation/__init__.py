@@ -10,6 +10,7 @@ from .averages import (
     average_one_pass,
 )
 from .baselines import check_baseline, make_baseline
+from .challenge import check_submission, write_submission
 from .jobs import Job, RunResult, list_jobs, pending_jobs, run_job, save_result, shard_jobs
 from .metrics import (
     ERROR_THRESHOLDS,
@@ -70,6 +71,7 @@ __all__ = [
     "box_iou",
     "center_error",
     "check_baseline",
+    "check_submission",
     "claim_results",
     "do_jobs",
     "do_jobs_in_processes",
@@ -98,4 +100,5 @@ __all__ = [
     "success_score",
     "trek150_curves",
     "write_results",
+    "write_submission",
 ]
