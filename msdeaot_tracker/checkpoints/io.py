@@ -79,15 +79,22 @@ def load_state(model: MSDeAOT, path: str | os.PathLike[str]) -> None:
 
 
 def save_checkpoint(path: str | os.PathLike[str], model: MSDeAOT, *, half: bool = False) -> None:
-    """Write the model's weights in our format; `path` has its old or its new content at any time, never a part.
+    """Write the model's weights in our format, as `write_tensors` does.
 
     half: store matrices and filters in half precision (vectors, which hardly take room, stay as they are).
     """
+    metadata = {"format": FORMAT, "preset": model.preset.name, "config": json.dumps(config_as_dict(model.preset))}
+    write_tensors(path, model.state_dict(), metadata, half=half)
+
+
+def write_tensors(
+    path: str | os.PathLike[str], state: dict[str, Tensor], metadata: dict[str, str], *, half: bool = False
+) -> None:
+    """A safetensors file; `path` has its old or its new content at any time, never a part. CheckpointError: cannot."""
     path = Path(path)
-    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
     if half:
         tensors = {k: t.half() if t.is_floating_point() and t.ndim > 1 else t for k, t in tensors.items()}
-    metadata = {"format": FORMAT, "preset": model.preset.name, "config": json.dumps(config_as_dict(model.preset))}
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         partial.write_bytes(serialize(tensors, metadata))
@@ -147,15 +154,23 @@ def shipped_weights(preset: Preset) -> Path:
     return path
 
 
-def _read_own(path: Path) -> WeightsFile:
+def read_tensors(path: str | os.PathLike[str], expected: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file. CheckpointError: missing, damaged, or not of the expected format."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (safetensors.SafetensorError, OSError) as error:
+    except OSError as error:
+        raise CheckpointError(f"cannot read weights {path}: {error.strerror or error}") from error
+    except safetensors.SafetensorError as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is of format {metadata.get('format')!r}, expected {FORMAT!r}")
+    if metadata.get("format") != expected:
+        raise CheckpointError(f"{path} is of format {metadata.get('format')!r}, expected {expected!r}")
+    return state, metadata
+
+
+def _read_own(path: Path) -> WeightsFile:
+    state, metadata = read_tensors(path, FORMAT)
     try:
         config = _parse_config(json.loads(metadata["config"])["model"])
         return WeightsFile(path, state, metadata["preset"], config)

@@ -69,8 +69,15 @@ def _alpha_refine() -> type[Initializer]:
     return AlphaRefine
 
 
+def _ar_small() -> type[Initializer]:
+    from .ar_small import ArSmall
+
+    return ArSmall
+
+
 INITIALIZERS: dict[str, Callable[[], type[Initializer]]] = {
     "ar": _alpha_refine,
+    "ar-small": _ar_small,
     "box": _box,
     "grabcut": _grabcut,
     "sam": _sam,

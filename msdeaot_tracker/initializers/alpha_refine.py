@@ -150,7 +150,7 @@ def search_region(box: Box) -> Region:
 
 
 def cut_out(image: np.ndarray, region: Region) -> np.ndarray:
-    """uint8 [H, W, 3] -> the region resized to uint8 [256, 256, 3], black outside the image.
+    """uint8 [H, W, C] -> the region resized to uint8 [256, 256, C], black outside the image.
 
     Where the region reaches the image's right or bottom end, the last column or row is black as well: the published
     scripts pad one too many. Bilinear in OpenCV's fixed-point arithmetic; a grey level of difference moves corners.
@@ -159,7 +159,7 @@ def cut_out(image: np.ndarray, region: Region) -> np.ndarray:
     x0, x1 = max(region.x, 0), region.x + region.w
     y0, y1 = max(region.y, 0), region.y + region.h
     x1, y1 = x1 if x1 < width else width - 1, y1 if y1 < height else height - 1
-    patch = np.zeros((region.h, region.w, 3), np.uint8)
+    patch = np.zeros((region.h, region.w, image.shape[2]), np.uint8)
     if x0 < x1 and y0 < y1:
         patch[y0 - region.y : y1 - region.y, x0 - region.x : x1 - region.x] = image[y0:y1, x0:x1]
     return cv2.resize(patch, (CROP, CROP), interpolation=cv2.INTER_LINEAR)

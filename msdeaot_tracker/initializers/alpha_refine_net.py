@@ -6,6 +6,7 @@ the target's corners and, with finer maps of the backbone, to its mask. Sizes be
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,9 +19,8 @@ from ..models.encoder import Encoder
 CROP = 256  # side of the crops the published weights were trained on, in pixels
 _KERNEL = 8  # side of the kernel in cells: the box fills half of the crop
 _STRIDE = 16  # pixels per cell of the map that is correlated
-_FUSED = _KERNEL**2  # channels after the correlation: one per cell of the kernel
+FUSED = _KERNEL**2  # channels after the correlation: one per cell of the kernel
 _FINE_STRIDES = (8, 4, 2)  # maps that the mask head adds, coarse to fine
-_FINE_WIDTHS = (512, 256, 64)  # their channels as its layers expect them, whatever the backbone's are
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -33,40 +33,47 @@ class Refinement(NamedTuple):
 
 
 class AlphaRefineNet(nn.Module):
-    """Crops are RGB [B, 3, 256, 256] in [0, 1]; `backbone` gives maps at strides 2, 4, 8 and 16 of any width."""
+    """Crops are RGB [B, 3, 256, 256] in [0, 1]; `backbone` gives maps at strides 2, 4, 8 and 16 of any width.
 
-    def __init__(self, backbone: Encoder):
+    The heads are the published ones unless others are given; `mask_head.widths` are the channels that it takes.
+    """
+
+    def __init__(self, backbone: Encoder, corner_head: nn.Module | None = None, mask_head: nn.Module | None = None):
         super().__init__()
         self.backbone = backbone
         self.correlation = PixelCorrelation()
-        self.corner_head = CornerHead()
+        self.corner_head = CornerHead() if corner_head is None else corner_head
+        self.mask_head = MaskHead() if mask_head is None else mask_head
         self.adapters = nn.ModuleList(
-            _conv_norm(backbone.channels[stride], width, size=1)
-            for stride, width in zip(_FINE_STRIDES, _FINE_WIDTHS, strict=True)
+            conv_norm(backbone.channels[stride], width, size=1)
+            for stride, width in zip(_FINE_STRIDES, self.mask_head.widths, strict=True)
         )
-        self.mask_head = MaskHead()
         self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(_IMAGENET_STD)[:, None, None], persistent=False)
 
     def reference(self, crop: Tensor) -> Tensor:
         """Crop around the target in its first frame -> kernel [B, C, 8, 8]: the crop's middle, which the box fills."""
-        return _middle(self._encode(crop)[_STRIDE])
+        return middle(self.encode(crop))
 
     def forward(self, crop: Tensor, kernel: Tensor | None = None) -> Refinement:
         """Crops around where the target is expected.
 
         kernel: [B, C, 8, 8], or [1, C, 8, 8] for all of them; None: each crop is its own reference.
         """
-        maps = self._encode(crop)
-        coarse = maps[_STRIDE]
-        fused = self.correlation(coarse, _middle(coarse) if kernel is None else kernel)
+        maps = self.encode(crop)
+        return self.compare(maps, middle(maps) if kernel is None else kernel)
+
+    def encode(self, crop: Tensor) -> dict[int, Tensor]:
+        """Maps by stride."""
+        return self.backbone((crop - self.mean) / self.std).maps
+
+    def compare(self, maps: dict[int, Tensor], kernel: Tensor) -> Refinement:
+        """`forward` for crops whose maps are known."""
+        fused = self.correlation(maps[_STRIDE], kernel)
         heat_maps = self.corner_head(fused)
         fine = [adapter(maps[stride]) for stride, adapter in zip(_FINE_STRIDES, self.adapters, strict=True)]
-        logits = _resize(self.mask_head(fused, fine), crop)
+        logits = F.interpolate(self.mask_head(fused, fine), (CROP, CROP), mode="bilinear", align_corners=False)
         return Refinement(expected_corners(heat_maps), heat_maps, logits)
-
-    def _encode(self, crop: Tensor) -> dict[int, Tensor]:
-        return self.backbone((crop - self.mean) / self.std).maps
 
 
 class PixelCorrelation(nn.Module):
@@ -74,9 +81,9 @@ class PixelCorrelation(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.mix = nn.Sequential(*(_conv_norm(a, b, size=1) for a, b in ((_FUSED, 128), (128, 128), (128, _FUSED))))
+        self.mix = nn.Sequential(*(conv_norm(a, b, size=1) for a, b in ((FUSED, 128), (128, 128), (128, FUSED))))
         self.gate = nn.Sequential(  # squeeze and excite
-            nn.AdaptiveAvgPool2d(1), nn.Conv2d(_FUSED, 16, 1), nn.ReLU(), nn.Conv2d(16, _FUSED, 1), nn.Sigmoid()
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(FUSED, 16, 1), nn.ReLU(), nn.Conv2d(16, FUSED, 1), nn.Sigmoid()
         )
 
     def forward(self, features: Tensor, kernel: Tensor) -> Tensor:
@@ -89,9 +96,9 @@ class PixelCorrelation(nn.Module):
 class CornerHead(nn.Module):
     """One stack of convolutions per corner, each ending in a probability per cell."""
 
-    def __init__(self) -> None:
+    def __init__(self, widths: Sequence[int] = (256, 128, 64, 32)) -> None:
         super().__init__()
-        self.top_left, self.bottom_right = (self._stack(_FUSED, 256, 128, 64, 32) for _ in range(2))
+        self.top_left, self.bottom_right = (self._stack(FUSED, *widths) for _ in range(2))
 
     def forward(self, fused: Tensor) -> Tensor:
         """[B, 64, h, w] -> [B, 2, h, w], top-left first; each map sums to 1."""
@@ -100,19 +107,21 @@ class CornerHead(nn.Module):
 
     @staticmethod
     def _stack(*widths: int) -> nn.Sequential:
-        layers = [_conv_norm(a, b, size=3) for a, b in pairwise(widths)]
+        layers = [conv_norm(a, b, size=3) for a, b in pairwise(widths)]
         return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 1))
 
 
 class MaskHead(nn.Module):
     """From the fused map up to half the crop's resolution, adding a finer map of the backbone at each step."""
 
+    widths = (512, 256, 64)  # of the adapted maps, whatever the backbone's are
+
     def __init__(self) -> None:
         super().__init__()
-        self.coarse = nn.ModuleList(_two_convs(*widths) for widths in ((_FUSED, 32, 32), (16, 16, 16), (4, 4, 4)))
+        self.coarse = nn.ModuleList(_two_convs(*widths) for widths in ((FUSED, 32, 32), (16, 16, 16), (4, 4, 4)))
         self.fine = nn.ModuleList(
             _two_convs(width, *narrower)
-            for width, narrower in zip(_FINE_WIDTHS, ((128, 32), (64, 16), (16, 4)), strict=True)
+            for width, narrower in zip(self.widths, ((128, 32), (64, 16), (16, 4)), strict=True)
         )
         self.merge = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in ((32, 16), (16, 4), (4, 1)))
 
@@ -120,7 +129,7 @@ class MaskHead(nn.Module):
         """[B, 64, 16, 16] and the adapted maps, coarse to fine -> logits [B, 1, 128, 128]."""
         x = fused
         for coarse, fine, merge, level in zip(self.coarse, self.fine, self.merge, finer, strict=True):
-            x = merge(_resize(coarse(x), level) + fine(level))
+            x = merge(resize(coarse(x), level) + fine(level))
         return x
 
 
@@ -132,12 +141,14 @@ def expected_corners(heat_maps: Tensor) -> Tensor:
     return torch.stack([x, y], dim=2).flatten(1)
 
 
-def _middle(features: Tensor) -> Tensor:
+def middle(maps: dict[int, Tensor]) -> Tensor:
+    """Kernel [B, C, 8, 8] of crops whose maps are known."""
+    features = maps[_STRIDE]
     top, left = ((side - _KERNEL) // 2 for side in features.shape[2:])
     return features[:, :, top : top + _KERNEL, left : left + _KERNEL]
 
 
-def _conv_norm(inputs: int, outputs: int, *, size: int) -> nn.Sequential:
+def conv_norm(inputs: int, outputs: int, *, size: int) -> nn.Sequential:
     """The convolution has a bias beside the norm's, as in the published weights."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, size, padding=size // 2), nn.BatchNorm2d(outputs), nn.ReLU())
 
@@ -148,5 +159,5 @@ def _two_convs(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     )
 
 
-def _resize(x: Tensor, like: Tensor) -> Tensor:
+def resize(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, like.shape[2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,60 @@
+"""Alpha-Refine's method with this project's own small network, trained on procedural video only."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+
+import torch
+
+from ..checkpoints.convert import check_shapes
+from ..checkpoints.io import read_tensors, write_tensors
+from ..types import CheckpointError
+from .alpha_refine import NetworkRefiner
+from .alpha_refine_net import AlphaRefineNet
+from .ar_small_net import build_ar_small
+
+FORMAT = "msdeaot-tracker-ar-small-1"
+_SHIPPED = "ar-small.safetensors"
+
+
+class ArSmall(NetworkRefiner):
+    """Boxes and masks from the shipped weights, or those of a training of one's own."""
+
+    source = "ar-small"
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | None = None,
+        *,
+        device: str | torch.device = "auto",
+        threshold: float = 0.5,
+    ):
+        """
+        weights:   a file that `msdeaot train --preset ar-small` wrote; None: the one that comes with the package.
+        threshold: probability above which a pixel belongs to the mask.
+
+        InputError: another threshold or device. CheckpointError: no weights, or those of another network.
+        """
+        super().__init__(load_ar_small(weights), device=device, threshold=threshold)
+
+
+def load_ar_small(path: str | os.PathLike[str] | None = None) -> AlphaRefineNet:
+    """In evaluation mode on the CPU. CheckpointError: missing or damaged file, or one that does not fit exactly."""
+    if path is None:
+        path = Path(str(resources.files("msdeaot_tracker") / "weights" / _SHIPPED))
+    state, _ = read_tensors(path, FORMAT)
+    network = build_ar_small()
+    own = network.state_dict()
+    try:
+        check_shapes({key: tuple(tensor.shape) for key, tensor in own.items()}, state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{Path(path)} does not fit ar-small: {error}") from error
+    network.load_state_dict({key: tensor.to(own[key].dtype) for key, tensor in state.items()})
+    return network.eval()
+
+
+def save_ar_small(path: str | os.PathLike[str], network: AlphaRefineNet) -> None:
+    """Matrices and filters in half precision. CheckpointError: cannot be written."""
+    write_tensors(path, network.state_dict(), {"format": FORMAT}, half=True)
