@@ -21,7 +21,7 @@ from ..images import VOID
 FILL = (124, 116, 104)  # RGB outside a picture: ImageNet's mean, as in the AOT recipe; its label is background
 _GREY = np.array([0.299, 0.587, 0.114])
 _KNOTS = 4  # of the thin-plate spline, along a side
-_COARSE = 33  # points along a side where the spline is evaluated; between them it is interpolated
+_COARSE = 31  # points along a side where the spline is evaluated, knots among them; in between it is interpolated
 
 
 class MaskedClip(NamedTuple):
@@ -44,15 +44,16 @@ class Augmentation:
     contrast: float = 0.4
     saturation: float = 0.2
     hue: float = 0.1  # turns
-    grey: float = 0.05  # probability
+    grey: float = 0.05  # probability, of those that are recoloured
     blur: float = 0.2  # probability
     blur_sigma: tuple[float, float] = (0.3, 2.0)  # pixels
+    flicker: float = 0.25  # of the colours of a still from frame to frame, relative to the ranges above
     # motion of a still in the course of a clip: standard deviations where it ends
     rotation: float = 12.0  # degrees
     shift: float = 0.1  # sides of the cut-out
     scale: float = 0.12  # logarithm
     shear: float = 0.08
-    bend: float = 0.05  # of the spline's knots, sides of the cut-out
+    bend: float = 0.04  # of the spline's knots, sides of the cut-out
     vigour: tuple[float, float] = (0.3, 1.6)  # factor on all of them, one per clip
 
 
@@ -69,7 +70,7 @@ def clip_of_video(
     smooth = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     frames = [cv2.resize(image[window], (size, size), interpolation=smooth) for image in images]
     truth = [cv2.resize(each[window], (size, size), interpolation=cv2.INTER_NEAREST_EXACT) for each in labels]
-    return _finish(rng, frames, truth, how)
+    return _finish(rng, frames, truth, how, flicker=0.0)
 
 
 def clip_of_still(
@@ -89,7 +90,7 @@ def clip_of_still(
         x, y = (np.float32(centre[axis] + half[axis] * positions[axis]) for axis in (0, 1))
         frames.append(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=FILL))
         truth.append(cv2.remap(labels, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0))
-    return _finish(rng, frames, truth, how)
+    return _finish(rng, frames, truth, how, how.flicker)
 
 
 def paste(rng: np.random.Generator, clip: MaskedClip, other: MaskedClip, offset: int) -> MaskedClip:
@@ -179,17 +180,21 @@ def _spline_basis() -> np.ndarray:
 
 
 def _finish(
-    rng: np.random.Generator, frames: Sequence[np.ndarray], labels: Sequence[np.ndarray], how: Augmentation
+    rng: np.random.Generator,
+    frames: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    how: Augmentation,
+    flicker: float,
 ) -> MaskedClip:
-    """Mirrored, recoloured and blurred, all frames alike."""
-    flipped = rng.random() < how.flip
-    recoloured = rng.random() < how.recolour
-    blurred = rng.random() < how.blur
-    matrix, sigma = _colours(rng, frames[0], how), rng.uniform(*how.blur_sigma)
+    """Mirrored, blurred and recoloured, all frames alike but for the flicker."""
+    flipped, blurred, recoloured = (rng.random() < share for share in (how.flip, how.blur, how.recolour))
+    sigma, base = rng.uniform(*how.blur_sigma), _colours(rng, frames[0], how, 1.0)
+    if rng.random() < how.grey:
+        base[:3] = _GREY @ base[:3]
     finished = np.empty((len(frames), *frames[0].shape), np.uint8)
     for target, frame in zip(finished, frames, strict=True):
         if recoloured:
-            frame = cv2.transform(frame, matrix)
+            frame = cv2.transform(frame, (base @ _colours(rng, frame, how, flicker))[:3])
         if blurred:
             frame = cv2.GaussianBlur(frame, (0, 0), sigma)
         target[:] = frame[:, ::-1] if flipped else frame
@@ -197,18 +202,18 @@ def _finish(
     return MaskedClip(finished, np.ascontiguousarray(truth[:, :, ::-1]) if flipped else truth)
 
 
-def _colours(rng: np.random.Generator, image: np.ndarray, how: Augmentation) -> np.ndarray:
-    """[3, 4]: brightness, contrast, saturation and hue as one affine map of RGB."""
+def _colours(rng: np.random.Generator, image: np.ndarray, how: Augmentation, amount: float) -> np.ndarray:
+    """[4, 4]: brightness, contrast, saturation and hue, by at most that share of their ranges, as one map of RGB 1."""
     brightness, contrast, saturation = (
-        1 + amount * rng.uniform(-1, 1) for amount in (how.brightness, how.contrast, how.saturation)
+        1 + amount * most * rng.uniform(-1, 1) for most in (how.brightness, how.contrast, how.saturation)
     )
-    if rng.random() < how.grey:
-        saturation = 0.0
-    turn = 2 * np.pi * how.hue * rng.uniform(-1, 1)
+    turn = 2 * np.pi * amount * how.hue * rng.uniform(-1, 1)
     grey = np.tile(_GREY, (3, 1))
-    matrix = brightness * contrast * (grey + saturation * (_hue_rotation(turn) - grey))
+    matrix = np.eye(4)
+    matrix[:3, :3] = brightness * contrast * (grey + saturation * (_hue_rotation(turn) - grey))
     mean = brightness * float(_GREY @ image.reshape(-1, 3)[::16].mean(axis=0))
-    return np.column_stack([matrix, np.full(3, (1 - contrast) * mean)])
+    matrix[:3, 3] = (1 - contrast) * mean
+    return matrix
 
 
 def _hue_rotation(angle: float) -> np.ndarray:

@@ -22,7 +22,7 @@ from .masked_videos import VideoSet, object_ids, read_frame
 
 logger = logging.getLogger(__name__)
 
-_ATTEMPTS = 40  # videos of a dataset drawn for a sample before giving up
+_ATTEMPTS = 100  # clips of a dataset drawn for a sample before giving up
 _MAX_IDS = 100  # objects of a clip that are told apart before some are chosen
 _MAX_WORKERS = 512
 
@@ -131,7 +131,7 @@ class MixedBatches(Dataset[list[Batch]]):
             if chosen:
                 return Sample(chosen, f"{videos.name}: {name}")
             last = f"{name}: no object of {self._config.min_pixels} pixels on the first frame"
-        raise InputError(f"{videos.name}: {_ATTEMPTS} of its videos in a row are of no use; the last: {last}")
+        raise InputError(f"{videos.name}: {_ATTEMPTS} clips of it in a row are of no use; the last: {last}")
 
     def _make_clip(self, rng: np.random.Generator, part: Part, name: str) -> MaskedClip | None:
         """None: the first frame shows no object. InputError: a file that is missing or broken."""
