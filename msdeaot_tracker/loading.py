@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from .checkpoints import load_model
-from .initializers import BoxRefiner, Initializer, make_initializer
+from .initializers import DEFAULT_INITIALIZER, make_initializer
 from .initializers.fusion import Fusion
 from .tracker import Tracker
 from .types import InputError
@@ -23,7 +23,7 @@ def load_tracker(
     weights: str | os.PathLike[str] | None = None,
     device: str | torch.device = "auto",
     overrides: Iterable[str] = (),
-    initializer: str = "grabcut",
+    initializer: str = DEFAULT_INITIALIZER,
     initializer_settings: Mapping[str, Any] | None = None,
     box_from: BoxFrom = "mask",
 ) -> Tracker:
@@ -39,15 +39,14 @@ def load_tracker(
     model = load_model(preset, weights=weights, device=device, overrides=tuple(overrides))
     where = next(model.parameters()).device
     settings = dict(initializer_settings or {})
-    of_refiner = settings.pop("ar", {}) if box_from == "ar" and "ar" not in initializer.split("+") else {}
+    names = initializer.split("+")
+    own = box_from == "ar" and "ar" not in names
+    of_refiner = settings.pop("ar", {}) if own else {}
     first_masks = make_initializer(initializer, device=where, **settings)
     refiner = None
-    if box_from == "ar":
-        refiner = _box_refiner(first_masks) or make_initializer("ar", device=where, **of_refiner)
+    if own:
+        refiner = make_initializer("ar", device=where, **of_refiner)
+    elif box_from == "ar":
+        parts = [first_masks.first, first_masks.second] if isinstance(first_masks, Fusion) else [first_masks]
+        refiner = parts[names.index("ar")]
     return Tracker(model, initializer=first_masks, box_refiner=refiner)
-
-
-def _box_refiner(initializer: Initializer) -> BoxRefiner | None:
-    """The initializer itself, or a part of it."""
-    parts = [initializer.first, initializer.second] if isinstance(initializer, Fusion) else [initializer]
-    return next((part for part in parts if isinstance(part, BoxRefiner)), None)

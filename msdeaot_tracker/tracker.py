@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from .config import MemoryConfig, Preset
 from .device import explain_out_of_memory
 from .geometry import mask_iou, mask_to_box, merge_groups, network_size
-from .initializers import BoxRefiner, Initializer, make_initializer
+from .initializers import DEFAULT_INITIALIZER, BoxRefiner, Initializer, make_initializer
 from .memory import Memory
 from .models import MSDeAOT
 from .targets import Target, check_image, check_targets, estimate_masks
@@ -73,7 +73,7 @@ class Tracker:
         self,
         model: MSDeAOT,
         *,
-        initializer: str | Initializer = "grabcut",
+        initializer: str | Initializer = DEFAULT_INITIALIZER,
         preset: Preset | None = None,
         box_refiner: BoxRefiner | None = None,
     ):

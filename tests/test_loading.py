@@ -46,6 +46,16 @@ def test_boxes_from_the_initializer_from_a_part_of_it_or_from_a_refiner_of_their
     assert shift_of(initializer="box") == 1
 
 
+def test_boxes_from_alpha_refine_are_not_those_of_another_refiner(monkeypatch):
+    class Other(Seer):
+        def __init__(self, device="auto"):
+            super().__init__(9, device)
+
+    monkeypatch.setitem(INITIALIZERS, "other", lambda: Other)
+    assert shift_of(initializer="other", initializer_settings={"ar": {"shift": 5}}) == 5
+    assert shift_of(initializer="other+ar", initializer_settings={"ar": {"shift": 6}}) == 6
+
+
 def test_settings_reach_model_and_initializer():
     tracker = load_tracker(device="cpu", overrides=["memory.long_term_max=3"], initializer_settings={"iterations": 2})
     assert tracker.model.preset.memory.long_term_max == 3

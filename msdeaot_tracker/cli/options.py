@@ -7,7 +7,7 @@ import ast
 from typing import Any, get_args
 
 from ..images import VOID
-from ..initializers import INITIALIZERS, Initializer, make_initializer
+from ..initializers import DEFAULT_INITIALIZER, INITIALIZERS, Initializer, make_initializer
 from ..loading import BoxFrom, load_tracker
 from ..tracker import Tracker
 from ..types import Box, InputError
@@ -48,7 +48,7 @@ def add_initializer_options(group: Group) -> None:
     group.add_argument(
         "--initializer",
         metavar="NAME",
-        default="grabcut",
+        default=DEFAULT_INITIALIZER,
         help=f"from a box to a mask: {', '.join(sorted(INITIALIZERS))}, or two of them, as in ar+sam "
         "(default: %(default)s)",
     )

@@ -15,6 +15,8 @@ import torch
 
 from ..types import Box, InputError, MaskEstimate
 
+DEFAULT_INITIALIZER = "grabcut"
+
 
 class Initializer(Protocol):
     def __call__(self, image: np.ndarray, box: Box) -> MaskEstimate:
