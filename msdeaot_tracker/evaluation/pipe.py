@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -79,7 +80,11 @@ class PipeTracker:
         """End the process; nothing happens where there is none."""
         if self._process is not None:
             self._process.kill()
-            self._process.communicate()
+            with suppress(OSError):  # what was not sent yet cannot be
+                self._process.stdin.close()
+            self._process.stdout.close()
+            self._process.wait()
+            self._errors.close()
             self._process = None
 
     def _result(self, image: np.ndarray, box: Box | None) -> FrameResult:
@@ -102,12 +107,14 @@ class PipeTracker:
                 )
             except OSError as error:
                 raise InputError(f"--python {self._python}: {error}") from error
-            answer = self._ask({"version": _VERSION})
-            if answer.get("version") != _VERSION:
+            try:
+                answer = self._ask({"version": _VERSION})
+                if answer.get("version") != _VERSION:
+                    version = answer.get("version")
+                    raise TrackerError(f"{self._name} speaks version {version} of the messages, not {_VERSION}")
+            except TrackerError:
                 self.close()
-                raise TrackerError(
-                    f"{self._name} speaks version {answer.get('version')} of the messages, not {_VERSION}"
-                )
+                raise
             self._about = str(answer.get("about"))
         return self._about
 
