@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from ..processes import GivenUp, Work, work_in_processes
 from ..types import TrackerError
 from .mask_making import MaskRules, Segmenter, make_masks
 from .mask_records import VideoReport, read_report
 from .training_boxes import Video
-
-_POLL = 0.5  # seconds between looks at what the workers have done
 
 
 def make_dataset(
@@ -53,71 +47,35 @@ def make_in_parallel(
     """As `make_dataset`, by several processes, each with a segmenter of its own; reports come in any order.
 
     make_segmenter: can be pickled.
+    TrackerError: several processes in a row died of one video, or while loading; those that died before were replaced.
     """
-    context = multiprocessing.get_context("spawn")
-    done, stop = context.Value("Q", 0), context.Event()
+    pending = []
+    for video in videos:
+        if (report := read_report(folder, video.name)) is None:
+            pending.append(video)
+        else:
+            yield report
     threads = max(1, (os.cpu_count() or 1) // workers)
-    arguments = ((make_segmenter, folder, rules, done, stop), threads)
-    with ProcessPoolExecutor(workers, context, _begin, arguments) as pool:
-        pending = {pool.submit(_work, video) for video in videos}
-        told = 0
-        try:
-            while pending:
-                finished, pending = wait(pending, _POLL, FIRST_COMPLETED)
-                count = done.value
-                on_frames(count - told)
-                told = count
-                for future in finished:
-                    yield future.result()
-        except BrokenProcessPool:
-            raise TrackerError("a worker process was ended from outside, perhaps for want of memory") from None
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+    make_work = partial(_make_work, make_segmenter, folder, rules, threads)
+    for video, report in work_in_processes(pending, make_work, workers, on_step=lambda: on_frames(1)):
+        if isinstance(report, GivenUp):
+            raise TrackerError(f"{video.name}: {report.reason}")
+        if isinstance(report, Exception):
+            raise report
+        yield report
 
 
-class _Stopped(Exception):
-    """The run ends; raised between two frames."""
-
-
-class _Worker:
-    """What a worker process knows. Its segmenter is made for the first video."""
-
-    def __init__(self, make_segmenter: Callable[[], Segmenter], folder: Path, rules: MaskRules, done: Any, stop: Any):
-        self._make_segmenter, self._folder, self._rules = make_segmenter, folder, rules
-        self._done, self._stop = done, stop
-        self._segment: Segmenter | None = None
-
-    def work(self, video: Video) -> VideoReport:
-        report = read_report(self._folder, video.name)
-        if report is not None:
-            return report
-        self._segment = self._segment or self._make_segmenter()
-        return make_masks(video, self._segment, self._folder, self._rules, on_frame=self._count)
-
-    def _count(self) -> None:
-        with self._done.get_lock():
-            self._done.value += 1
-        if self._stop.is_set():
-            raise _Stopped
-
-
-_worker: _Worker | None = None  # of this process, set as it begins
-
-
-def _begin(worker_arguments: tuple, threads: int) -> None:
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one says when to stop
+def _make_work(
+    make_segmenter: Callable[[], Segmenter], folder: Path, rules: MaskRules, threads: int, place: int
+) -> Work[Video, VideoReport | TrackerError | OSError]:
     torch.set_num_threads(threads)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker = _Worker(*worker_arguments)
+    segment = make_segmenter()
 
+    def work(video: Video, on_frame: Callable[[], object]) -> VideoReport | TrackerError | OSError:
+        """An error that ends the run is the answer: raised, it would end this process, and the video be tried again."""
+        try:
+            return make_masks(video, segment, folder, rules, on_frame=on_frame)
+        except (TrackerError, OSError) as error:
+            return error
 
-def _end_with_parent() -> None:
-    """A parent that was killed cannot say stop, and idle workers would wait for it for ever."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def _work(video: Video) -> VideoReport:
-    return _worker.work(video)
+    return work
