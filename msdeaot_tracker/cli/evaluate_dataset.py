@@ -75,7 +75,7 @@ def add_dataset_options(parser: argparse.ArgumentParser) -> None:
         "--ray",
         metavar="ADDRESS",
         help="share the runs in a Ray cluster: its address, auto for the one this machine is in, local for a new one "
-        "of this machine; DIR and RESULTS are in folders that all machines see under one path",
+        "of this machine; all machines see DIR, RESULTS and other files under the same paths, which are absolute",
     )
     group.add_argument(
         "--resume",
