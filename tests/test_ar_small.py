@@ -15,7 +15,7 @@ from msdeaot_tracker.initializers import BoxRefiner, make_initializer
 from msdeaot_tracker.initializers.alpha_refine import box_in_image
 from msdeaot_tracker.initializers.alpha_refine_net import middle
 from msdeaot_tracker.initializers.ar_small import ArSmall, load_ar_small, save_ar_small
-from msdeaot_tracker.initializers.ar_small_net import build_ar_small
+from msdeaot_tracker.initializers.ar_small_net import build_ar_small, colour_evidence, position
 from msdeaot_tracker.training import crops
 from msdeaot_tracker.training.crops import CropBatches, CropConfig, cut_pair, drawn_box, rough_box
 from msdeaot_tracker.training.refining import RefinerConfig, RefinerTrainer, refinement_errors
@@ -62,6 +62,37 @@ def test_the_box_is_seen_where_the_picture_says_nothing():
         finest = network.encode(torch.full((1, 3, 256, 256), 0.5))[2][0]
     inside, outside = finest[:, 40, 60], finest[:, 20, 60]
     assert (inside - outside).abs().max() > 0.05
+
+
+class TestColourEvidence:
+    """A disc of one colour, on a ground of another, in a box; the image ends at three quarters of the crop."""
+
+    ROW, COLUMN = np.mgrid[:128, :128]
+    DISC = torch.from_numpy((ROW - 64) ** 2 + (COLUMN - 64) ** 2 < 28**2)
+    INSIDE = position(torch.zeros(1, 3, 128, 128))[:, 2]
+
+    def evidence(self, colour, ground, levels=16) -> torch.Tensor:
+        picture = torch.where(self.DISC, torch.tensor(colour)[:, None, None], torch.tensor(ground)[:, None, None])
+        picture[:, :, 96:] = 0.0
+        mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+        return colour_evidence(((picture - mean) / std)[None], self.INSIDE, levels)[0, 0]
+
+    def test_of_colours_that_differ(self):
+        share = self.evidence((0.9, 0.2, 0.2), (0.2, 0.6, 0.3))
+        ground = ~self.DISC & (torch.arange(128) < 96)
+        assert share.shape == (128, 128) and share[self.DISC].min() > 0.99
+        in_box = (self.INSIDE[0] > 0) & ~self.DISC
+        expected = in_box.sum() / 64**2 / (in_box.sum() / 64**2 + 1)  # all that is counted around the box is ground
+        assert share[ground].mean().item() == pytest.approx(expected.item(), abs=1e-3)
+
+    def test_of_one_colour(self):
+        share = self.evidence((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        assert torch.allclose(share[:, :96], torch.tensor(0.5), atol=1e-5)
+
+    def test_finer_histograms_tell_closer_colours_apart(self):
+        close = (0.5, 0.5, 0.5), (0.5, 0.6, 0.5)
+        coarse, fine = (self.evidence(*close, levels=levels)[64, 64].item() for levels in (8, 32))
+        assert fine > 0.99 > coarse
 
 
 def test_the_crop_is_its_own_reference():

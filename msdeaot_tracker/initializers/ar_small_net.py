@@ -1,4 +1,4 @@
-"""Alpha-Refine's network with a small backbone that knows where the box is."""
+"""Alpha-Refine's network with a small backbone that is told where the box is and which colours are found only there."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from .alpha_refine_net import FUSED, AlphaRefineNet, CornerHead, conv_norm, resi
 
 _STEM, _WIDTHS, _BLOCKS = 16, (24, 48, 96, 192), (2, 2, 2, 2)  # at stride 2, and at strides 4, 8, 16, 32
 _ATTENTION = 2  # layers at stride 32
+_LEVELS = (16, 32)  # of a colour channel, in the histograms
+_DARKEST, _BRIGHTEST = -2.2, 2.7  # ImageNet-normalised values lie between
+_BLACK = -1.8  # below this in all channels: black, as is what lies outside the image
 _CORNER_WIDTHS, _MASK_WIDTHS = (64, 32, 16), (48, 24, 16)
 
 
@@ -26,15 +29,16 @@ def build_ar_small() -> AlphaRefineNet:
 class BoxAwareEncoder(Encoder):
     """ImageNet-normalised crops [B, 3, H, W], whose middle half is the box -> maps at strides 2, 4, 8 and 16.
 
-    The position of each pixel joins its colour. A residual network goes down to stride 32, where every cell sees every
-    other; on the way back up that is added to the finer maps, so that they know of the whole crop, too.
+    To the colour of each pixel are added its position and how much it speaks for the object. A residual network goes
+    down to stride 32, where every cell sees every other; on the way back up that is added to the finer maps, so that
+    they know of the whole crop, too.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.channels = dict(zip((2, 4, 8, 16), (_STEM, *_WIDTHS[:3]), strict=True))
         self.deep_channels = self.channels[16]
-        self.stem = _conv_norm(3 + 3, _STEM, stride=2)
+        self.stem = _conv_norm(3 + 3 + len(_LEVELS), _STEM, stride=2)
         self.stages = nn.ModuleList(
             nn.Sequential(_Block(a, b, stride=2), *(_Block(b, b) for _ in range(blocks - 1)))
             for a, b, blocks in zip((_STEM, *_WIDTHS[:-1]), _WIDTHS, _BLOCKS, strict=True)
@@ -50,7 +54,9 @@ class BoxAwareEncoder(Encoder):
         self.merge = nn.ModuleList(_conv_norm(width, width) for width in _WIDTHS[:-1])
 
     def forward(self, image: Tensor) -> Features:
-        x = self.stem(torch.cat([image, position(image)], dim=1))
+        half = F.avg_pool2d(image, 2)  # as fine as the stem's map; also less noise, and less time
+        evidence = torch.cat([colour_evidence(half, position(half)[:, 2], levels) for levels in _LEVELS], dim=1)
+        x = self.stem(torch.cat([image, position(image), resize(evidence, image)], dim=1))
         maps = [x]
         for stage in self.stages:
             x = stage(x)
@@ -89,6 +95,29 @@ def position(image: Tensor) -> Tensor:
     y, x = y[:, None].expand(height, width), x.expand(height, width)
     inside = ((x.abs() < 0.5) & (y.abs() < 0.5)).to(image.dtype)
     return torch.stack([x, y, inside]).expand(len(image), -1, -1, -1)
+
+
+@torch.no_grad()
+def colour_evidence(image: Tensor, inside: Tensor, levels: int) -> Tensor:
+    """[B, 3, H, W], [B, H, W] (1 in the box, 0 outside) -> [B, 1, H, W] in [0, 1].
+
+    What GrabCut starts from: how much more frequent a pixel's colour is inside the box than outside, by two histograms
+    of levels x levels x levels cells, each smoothed over its neighbours. Black pixels, such as those outside the image,
+    are not counted.
+    """
+    scaled = (image.float() - _DARKEST) * (levels / (_BRIGHTEST - _DARKEST))
+    red, green, blue = scaled.long().clamp(0, levels - 1).unbind(dim=1)
+    cells = ((red * levels + green) * levels + blue).flatten(1)
+    counted = (image > _BLACK).any(dim=1).float()
+
+    def frequencies(weights: Tensor) -> Tensor:
+        counts = image.new_zeros(len(image), levels**3, dtype=torch.float32).scatter_add_(1, cells, weights.flatten(1))
+        smooth = F.avg_pool3d(counts.view(-1, 1, *3 * (levels,)), 3, 1, 1, count_include_pad=False).flatten(1)
+        return smooth / weights.flatten(1).sum(dim=1, keepdim=True).clamp(min=1)
+
+    within, around = frequencies(counted * inside), frequencies(counted * (1 - inside))
+    share = within / (within + around).clamp(min=1e-9)
+    return share.gather(1, cells).view_as(image[:, :1])
 
 
 class _Block(nn.Module):
