@@ -130,6 +130,21 @@ def test_large_pictures_are_not_left_out_pixel_by_pixel():
         assert clip.frames.std() < 25
 
 
+def test_a_large_still_shows_what_its_cut_out_does():
+    image, labels = picture(600, 600, (150, 100, 200, 300))
+    clip = clip_of_still(generator(1), image, labels, 1, SIZE, replace(STILL, zoom=1, aspect=1, flip=0))
+    whole = cv2.resize(labels, (SIZE, SIZE), interpolation=cv2.INTER_NEAREST_EXACT)
+    assert mask_iou(clip.labels[0] == 1, whole == 1) > 0.97
+
+
+def test_spline_is_that_of_scipy():
+    interpolate = pytest.importorskip("scipy.interpolate", reason="the reference is scipy's")
+    knots, points = (np.stack(np.meshgrid(*[np.linspace(-1, 1, n)] * 2), axis=-1).reshape(-1, 2) for n in (4, 31))
+    moved = generator(0).normal(size=(16, 2))
+    expected = interpolate.RBFInterpolator(knots, moved, kernel="thin_plate_spline")(points)
+    np.testing.assert_allclose(_spline_basis().T @ moved, expected, atol=1e-7)
+
+
 def test_spline_keeps_affine_maps_and_passes_through_its_knots():
     basis = _spline_basis()
     knots = np.stack(np.meshgrid(*[np.linspace(-1, 1, 4)] * 2)).reshape(2, -1)

@@ -34,19 +34,25 @@ DATASETS: dict[str, DatasetInfo] = {
         image_sets.open_ecssd,
         "1,000 stills, salient objects",
         "cse.cuhk.edu.hk/leojia/projects/hsaliency",
-        "none stated",
+        "see its page",
     ),
     "msra10k": DatasetInfo(
-        image_sets.open_msra10k, "10,000 stills, salient objects", "mmcheng.net/msra10k", "none stated"
+        image_sets.open_msra10k, "10,000 stills, salient objects", "mmcheng.net/msra10k", "see its page"
     ),
     "pascal-s": DatasetInfo(
-        image_sets.open_pascal_s, "850 stills, salient objects", "cbs.ic.gatech.edu/salobj", "none stated"
+        image_sets.open_pascal_s, "850 stills, salient objects", "cbs.ic.gatech.edu/salobj", "see its page"
     ),
     "voc": DatasetInfo(
-        image_sets.open_voc, "stills, PASCAL VOC 2012 trainval, objects", "host.robots.ox.ac.uk/pascal/VOC", "Flickr's"
+        image_sets.open_voc,
+        "stills, PASCAL VOC 2012 trainval, objects",
+        "host.robots.ox.ac.uk/pascal/VOC",
+        "pictures Flickr's",
     ),
     "sbd": DatasetInfo(
-        image_sets.open_sbd, "stills of PASCAL VOC, more of them", "home.bharathh.info/pubs/codes/SBD", "Flickr's"
+        image_sets.open_sbd,
+        "stills of PASCAL VOC, more of them",
+        "home.bharathh.info/pubs/codes/SBD",
+        "pictures Flickr's",
     ),
     "youtube-vos": DatasetInfo(
         video_sets.open_youtube_vos,
@@ -56,7 +62,12 @@ DATASETS: dict[str, DatasetInfo] = {
         max_gap=3,
     ),
     "davis": DatasetInfo(
-        video_sets.open_davis, "60 videos, DAVIS 2017 train, 480p", "davischallenge.org", "BSD", max_gap=12, repeat=5
+        video_sets.open_davis,
+        "60 videos, DAVIS 2017 train, 480p",
+        "davischallenge.org",
+        "BSD licence",
+        max_gap=12,
+        repeat=5,
     ),
     "mose": DatasetInfo(
         video_sets.open_mose, "videos, MOSE train", "henghuiding.github.io/MOSE", "CC BY-NC-SA 4.0", max_gap=3
@@ -71,7 +82,7 @@ DATASETS: dict[str, DatasetInfo] = {
     "lasot": DatasetInfo(
         video_sets.open_lasot_rts,
         "videos, LaSOT train with the masks of RTS; every fifth frame",
-        "vision.cs.stonybrook.edu/~lasot, masks: github.com/visionml/pytracking (ltr/README.md)",
+        "vision.cs.stonybrook.edu/~lasot and, the masks, github.com/visionml/pytracking (ltr/README.md)",
         "see its page",
         max_gap=3,
     ),
@@ -86,7 +97,7 @@ DATASETS: dict[str, DatasetInfo] = {
         video_sets.open_made_masks,
         "videos, masks made by `msdeaot masks --boxes got10k:DIR`",
         "got-10k.aitestunion.com",
-        "CC BY-NC-SA 4.0",
+        "see its page",
         max_gap=5,
     ),
     "masks": DatasetInfo(
@@ -104,7 +115,11 @@ DATASETS: dict[str, DatasetInfo] = {
         max_gap=3,
     ),
     "folder": DatasetInfo(
-        video_sets.open_folders, "videos, JPEGImages/<video>/*.jpg + Annotations/<video>/*.png", "-", "yours", max_gap=5
+        video_sets.open_folders,
+        "videos, JPEGImages/<video>/*.jpg + Annotations/<video>/*.png",
+        "you",
+        "yours",
+        max_gap=5,
     ),
 }
 

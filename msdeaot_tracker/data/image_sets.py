@@ -101,7 +101,7 @@ def _read_sbd(path: Path) -> np.ndarray:
 
 
 class _CocoIndex:
-    """Outlines of all images as a few arrays: as objects of Python the file would take gigabytes in every worker.
+    """Outlines of all images as a few arrays: as objects of Python they would take gigabytes in every worker.
 
     Image i has polygons _of_image[i] to _of_image[i + 1]; polygon p has points _of_polygon[p] to _of_polygon[p + 1]
     and is part of object _object[p], counted from 1 in each image. Crowds are few and stay run lengths.
@@ -109,17 +109,18 @@ class _CocoIndex:
 
     def __init__(self, path: Path):
         self._path = path
-        content = _read_json(path)
         try:
-            self._read(content)
-        except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
+            self._read(json.loads(path.read_bytes(), object_hook=_compact))
+        except FileNotFoundError:
+            raise InputError(f"{path} does not exist") from None
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError, RecursionError) as error:
             raise InputError(f"{path} does not hold instances in COCO's format: {error!r}") from None
 
     def _read(self, content: Any) -> None:
         by_image: dict[int, list[Any]] = {}
         for annotation in content["annotations"]:
             by_image.setdefault(annotation["image_id"], []).append(annotation)
-        with_objects = {key for key, found in by_image.items() if not all(one.get("iscrowd") for one in found)}
+        with_objects = {key for key, found in by_image.items() if not all(one["iscrowd"] for one in found)}
         images = [image for image in content["images"] if image["id"] in with_objects]
         self.names = [image["file_name"] for image in images]
         for name in self.names:
@@ -134,11 +135,11 @@ class _CocoIndex:
         for row, image in enumerate(images):
             for number, annotation in enumerate(by_image[image["id"]], start=1):
                 shape = annotation["segmentation"]
-                if annotation.get("iscrowd"):
+                if annotation["iscrowd"]:
                     self._crowds.setdefault(row, []).append(np.array(shape["counts"], np.int64))
                     continue
                 for polygon in shape:
-                    points.append(np.array(polygon, np.float32).reshape(-1, 2))
+                    points.append(polygon.reshape(-1, 2))
                     of_polygon.append(of_polygon[-1] + len(points[-1]))
                     objects.append(number)
             of_image.append(len(objects))
@@ -178,10 +179,11 @@ def _coco_frame(index: _CocoIndex, images: Path, name: str) -> list[MaskedFrame]
     return [MaskedFrame(images / name, partial(index.labels, name))]
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
+def _compact(node: dict[str, Any]) -> dict[str, Any]:
+    """Of an annotation what is needed, polygons as arrays, while the file is read: all of it would take 5 GB."""
+    if "segmentation" not in node:
+        return node
+    shape = node["segmentation"]
+    if isinstance(shape, list):
+        shape = [np.array(polygon, np.float32) for polygon in shape]
+    return {"image_id": node["image_id"], "iscrowd": node.get("iscrowd", 0), "segmentation": shape}

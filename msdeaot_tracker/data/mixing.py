@@ -190,7 +190,7 @@ def choose_frames(rng: np.random.Generator, count: int, length: int, max_gap: in
 
 def _number_objects(rng: np.random.Generator, labels: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Labels of a clip, of any ids -> uint8, the objects from 1."""
-    ids = rng.permutation(object_ids(labels))[:_MAX_IDS].astype(int)
+    ids = np.sort(rng.permutation(object_ids(labels))[:_MAX_IDS].astype(int))
     table = np.zeros(1 + max(VOID, *(int(each.max()) for each in labels)), np.uint8)
     table[VOID] = VOID
     table[ids] = np.arange(1, len(ids) + 1)
