@@ -20,6 +20,7 @@ from msdeaot_tracker.data.augmentation import (
     paste,
 )
 from msdeaot_tracker.geometry import mask_iou
+from msdeaot_tracker.types import InputError
 
 SIZE = 97
 PLAIN = Augmentation(recolour=0, blur=0)  # only moved
@@ -90,6 +91,15 @@ def test_an_object_larger_than_the_cut_out_fills_it():
     image, labels = picture(box=(-100, -100, 400, 320))
     for seed in range(10):
         assert (clip_of_video(generator(seed), [image], [labels], SIZE, PLAIN).labels == 0).mean() < 0.2
+
+
+def test_a_picture_of_one_pixel():
+    image, labels = np.full((1, 1, 3), 7, np.uint8), np.ones((1, 1), np.uint8)
+    for seed in range(10):
+        assert (clip_of_video(generator(seed), [image], [labels], 16, PLAIN).labels == 1).all()
+        assert clip_of_still(generator(seed), image, labels, 2, 16, PLAIN).labels.shape == (2, 16, 16)
+    with pytest.raises(InputError, match=r"zoom=0\.5"):
+        Augmentation(zoom=0.5)
 
 
 def test_a_still_moves_steadily():

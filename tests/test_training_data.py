@@ -321,6 +321,19 @@ def test_coco_files_that_are_none(content, root):
         open_dataset("coco", root)
 
 
+def test_lists_and_masks_of_another_kind(root):
+    make_youtube_vos(root)
+    for content in ("{", '{"videos": ["a"]}', "[]"):
+        (root / "train/meta.json").write_text(content)
+        with pytest.raises(InputError, match=r"meta\.json is damaged"):
+            open_dataset("youtube-vos", root)
+    make_sbd(root)
+    frame = open_dataset("sbd", root).frames("2008_000002")[0]
+    (root / "inst/2008_000002.mat").write_bytes(b"MATLAB" * 40)
+    with pytest.raises(InputError, match=r"2008_000002\.mat is not a mask of SBD"):
+        read_frame(frame)
+
+
 def test_names_do_not_lead_out_of_the_folder(root):
     make_youtube_vos(root)
     (root / "train/meta.json").write_text(json.dumps({"videos": {"../../secret": {}}}))
@@ -468,6 +481,9 @@ def test_shares(root):
     for parts in ([], [Part(ape, weight=-1)], [Part(ape, weight=0)], [Part(ape, weight=1), Part(bees)]):
         with pytest.raises(InputError):
             MixedBatches(parts, SMALL, 1, 0)
+    for wrong in ({"frames": 1}, {"batch_size": 0}, {"max_objects": 200}):
+        with pytest.raises(InputError, match="clips have two frames or more"):
+            replace(SMALL, **wrong)
     for wrong in ({"max_gap": 0}, {"merge": 1.5}, {"repeat": float("nan")}):
         with pytest.raises(InputError, match="max_gap is from 1"):
             MixedBatches([Part(ape, **wrong)], SMALL, 1, 0)
@@ -591,6 +607,8 @@ def test_check_command(root, tmp_path, capsys):
     assert "1 videos, 5 frames" in output and "5 missing frames" in output and "no clips can be drawn" in output
     assert main([*command, "--videos", "3"]) == 2
     assert "--videos 3: there are 2" in capsys.readouterr().err
+    assert main([*command[:-4], "--sheet", "clips"]) == 2
+    assert "--sheet clips: a picture's name ends in" in capsys.readouterr().err
 
 
 def test_list_command(capsys):

@@ -13,6 +13,7 @@ from ..data.clip_sheet import write_clip_sheet
 from ..data.dataset_check import NOTES, DatasetReport, check_videos
 from ..data.masked_videos import VideoSet
 from ..data.mixing import MixConfig, MixedBatches, Part
+from ..images import IMAGE_SUFFIXES
 from ..types import InputError
 
 _SHOWN = 10  # faults of a kind
@@ -52,6 +53,8 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_check(args: argparse.Namespace) -> int:
+    if args.sheet.suffix.lower() not in IMAGE_SUFFIXES:
+        raise InputError(f"--sheet {args.sheet}: a picture's name ends in {', '.join(sorted(IMAGE_SUFFIXES))}")
     videos = open_dataset(args.dataset, args.folder)
     names = list(videos.names)
     if args.videos is not None:

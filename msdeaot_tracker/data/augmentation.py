@@ -17,6 +17,7 @@ import numpy as np
 
 from ..geometry import mask_to_box
 from ..images import VOID
+from ..types import InputError
 
 FILL = (124, 116, 104)  # RGB outside a picture: ImageNet's mean, as in the AOT recipe; its label is background
 _GREY = np.array([0.299, 0.587, 0.114])
@@ -55,6 +56,10 @@ class Augmentation:
     shear: float = 0.08
     bend: float = 0.04  # of the spline's knots, sides of the cut-out
     vigour: tuple[float, float] = (0.3, 1.6)  # factor on all of them, one per clip
+
+    def __post_init__(self) -> None:
+        if self.zoom < 1 or self.aspect < 1:
+            raise InputError(f"zoom={self.zoom:g}, aspect={self.aspect:g}: from 1")
 
 
 def clip_of_video(
@@ -110,7 +115,7 @@ def _cut_out(rng: np.random.Generator, labels: np.ndarray, how: Augmentation) ->
     height, width = labels.shape
     side = min(height, width) * how.zoom ** -rng.random()
     aspect = how.aspect ** rng.uniform(-1, 1)
-    columns, rows = min(round(side * aspect), width), min(round(side / aspect), height)
+    columns, rows = min(max(round(side * aspect), 1), width), min(max(round(side / aspect), 1), height)
     ids = [i for i in np.unique(labels) if i not in (0, VOID)]
     box = mask_to_box(labels == ids[rng.integers(len(ids))])
     left = _place(rng, box.x, box.x + box.w, columns, width)

@@ -92,7 +92,10 @@ def _read_sbd(path: Path) -> np.ndarray:
     from scipy.io import loadmat
 
     try:
-        return np.array(loadmat(path)["GTinst"]["Segmentation"][0, 0]).astype(np.int32)
+        labels = loadmat(path)["GTinst"]["Segmentation"][0, 0]
+        if labels.ndim != 2 or labels.dtype != np.uint8:
+            raise ValueError(f"Segmentation is {labels.dtype} {labels.shape}")
+        return labels.astype(np.int32)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     # what scipy raises for files that are cut or of another kind

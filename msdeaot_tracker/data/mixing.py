@@ -54,6 +54,10 @@ class MixConfig:
     min_pixels: int = 100  # an object with fewer on the first frame is background (AOT recipe)
     augmentation: Augmentation = Augmentation()
 
+    def __post_init__(self) -> None:
+        if min(self.batch_size, self.size, self.min_pixels) < 1 or self.frames < 2 or not 1 <= self.max_objects <= 100:
+            raise InputError(f"{self}: clips have two frames or more and 1 to 100 objects; all sizes are positive")
+
 
 class Sample(NamedTuple):
     """labels: 0 background, 1..n objects of the first frame in random order, 255 void. origin: what it is made of."""

@@ -35,10 +35,10 @@ def open_youtube_vos(root: Path) -> VideoSet:
     root = existing_folder(root / "train", root)
     path = root / "meta.json"
     try:
-        names = sorted(json.loads(path.read_bytes())["videos"])
+        names = sorted(json.loads(path.read_bytes())["videos"].keys())
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: is {root} the training split of YouTube-VOS?") from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is damaged, or no list of YouTube-VOS: {error!r}") from None
     return _open_pair("youtube-vos", root / "JPEGImages", root / "Annotations", _checked(names, path))
 
