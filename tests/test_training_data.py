@@ -583,6 +583,7 @@ def test_check_counts_every_kind(root):
     }
     assert report.videos == 10 and report.frames == 5 * 8 + 1 and report.empty_frames == 5
     assert not report.is_sound
+    assert check_videos(videos, videos.names, threads=3) == report
     assert check_videos(videos, ["h", "i"]).is_sound, "more than ten objects are no fault"
 
 
@@ -607,6 +608,8 @@ def test_check_command(root, tmp_path, capsys):
     assert "1 videos, 5 frames" in output and "5 missing frames" in output and "no clips can be drawn" in output
     assert main([*command, "--videos", "3"]) == 2
     assert "--videos 3: there are 2" in capsys.readouterr().err
+    assert main([*command, "--threads", "0"]) == 2
+    assert "0 threads" in capsys.readouterr().err
     assert main([*command[:-4], "--sheet", "clips"]) == 2
     assert "--sheet clips: a picture's name ends in" in capsys.readouterr().err
 

@@ -37,6 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     check.add_argument("folder", type=Path, metavar="DIR", help="where it was unpacked")
     check.add_argument("--videos", type=int, metavar="N", help="only N videos or stills, drawn by chance")
     check.add_argument("--seed", type=int, default=0, help="of what is drawn by chance (default: %(default)s)")
+    check.add_argument("--threads", type=int, default=1, metavar="N", help="videos at a time (default: %(default)s)")
     check.add_argument(
         "--sheet", type=Path, default=Path("clips.jpg"), metavar="FILE", help="picture of clips (default: %(default)s)"
     )
@@ -62,7 +63,7 @@ def run_check(args: argparse.Namespace) -> int:
             raise InputError(f"--videos {args.videos}: there are {len(names)}")
         names = sorted(random.Random(args.seed).sample(names, args.videos))
     with tqdm(total=len(names), unit="still" if videos.stills else "video", disable=None) as bar:
-        report = check_videos(videos, names, on_video=bar.update)
+        report = check_videos(videos, names, threads=args.threads, on_video=bar.update)
     _print_report(report, videos)
     if args.rows > 0:
         _draw_clips(args, videos)
