@@ -493,9 +493,11 @@ def test_shares(root):
 
 
 def cut_jpeg(root):
-    path = root / "JPEGImages/bad/00002.png"
-    path.write_bytes(path.read_bytes()[:60])
-    return "00002.png"
+    (root / "JPEGImages/bad/00002.png").unlink()
+    path = root / "JPEGImages/bad/00002.jpg"
+    write_image(path, np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8))
+    path.write_bytes(path.read_bytes()[:-2000])
+    return "00002.jpg cannot be read"
 
 
 def lose_frame(root):
