@@ -30,7 +30,7 @@ ALLOWED = {
     "targets": {"types", "geometry", "initializers"},
     "tracker": BASE | {"targets"} | {"models", "memory", "initializers", "checkpoints", "device"},
     "loading": {"types", "checkpoints", "initializers", "tracker"},
-    "training": BASE | {"models", "memory", "initializers", "data", "checkpoints", "device"},
+    "training": BASE | {"images", "models", "memory", "initializers", "data", "checkpoints", "device"},
     "evaluation": {"types", "geometry", "data", "images", "video", "processes"},
 }
 ONLY_IN = {

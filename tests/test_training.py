@@ -11,6 +11,7 @@ from msdeaot_tracker.checkpoints import load_state
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig
 from msdeaot_tracker.data.batches import BatchConfig, ProceduralBatches
 from msdeaot_tracker.data.procedural import ClipConfig, generate_clip
+from msdeaot_tracker.images import VOID
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.training.loop import TrainConfig, Trainer
 from msdeaot_tracker.training.losses import bootstrapped_cross_entropy, soft_jaccard_loss
@@ -87,6 +88,16 @@ def test_true_masks_reach_the_memory_of_later_frames_only(clip):
     assert not torch.allclose(one[:, 2], two[:, 2], atol=1e-4)
 
 
+def test_void_pixels_of_the_reference_are_no_object():
+    model = tiny().eval()
+    frames, labels = torch.rand(1, 2, 3, 49, 49), torch.zeros(1, 2, 49, 49, dtype=torch.int64)
+    labels[:, :, 10:30, 10:30] = 1
+    void = labels.clone()
+    void[:, 0, :5] = VOID
+    switched_off = [(rollout(model, frames, y, MEMORY) < -9e3).all(dim=(-1, -2)) for y in (labels, void)]
+    assert torch.equal(*switched_off) and switched_off[0].sum() == 2 * (model.preset.model.objects - 1)
+
+
 class TestLosses:
     def test_bootstrapping_takes_the_hardest_pixels(self):
         logits = torch.zeros(1, 2, 1, 10)
@@ -101,6 +112,17 @@ class TestLosses:
         predicted = torch.tensor([[[1, 1, 1, 0, 2, 2]]])
         logits = 60 * F.one_hot(predicted, 4).permute(0, 3, 1, 2).float()
         assert soft_jaccard_loss(logits, labels).item() == pytest.approx((0.5 + 0.0) / 2, abs=1e-5)
+
+    @pytest.mark.parametrize("loss", [lambda *a: bootstrapped_cross_entropy(*a, 0.3), soft_jaccard_loss])
+    def test_void_pixels_count_as_if_they_were_not_there(self, loss):
+        torch.manual_seed(0)
+        logits, labels = torch.randn(2, 4, 5, 8), torch.randint(0, 4, (2, 5, 8))
+        labels[:, :, 5:] = VOID
+        logits.requires_grad_()
+        found = loss(logits, labels)
+        assert found.item() == pytest.approx(loss(logits[..., :5], labels[..., :5]).item(), rel=1e-5)
+        found.backward()
+        assert not logits.grad[..., 5:].any() and logits.grad[..., :5].any()
 
     def test_a_frame_without_objects_has_no_jaccard_loss(self):
         logits = torch.randn(1, 3, 4, 4, requires_grad=True)

@@ -1,10 +1,12 @@
-"""The AOT recipe's loss: bootstrapped cross-entropy and soft Jaccard, half each."""
+"""The AOT recipe's loss: bootstrapped cross-entropy and soft Jaccard, half each. Pixels labelled VOID do not count."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from ..images import VOID
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, hard_fraction: float) -> Tensor:
@@ -14,15 +16,18 @@ def segmentation_loss(logits: Tensor, labels: Tensor, hard_fraction: float) -> T
 
 def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, hard_fraction: float) -> Tensor:
     """Mean over each sample's `hard_fraction` of pixels with the largest cross-entropy."""
-    losses = F.cross_entropy(logits, labels, reduction="none").flatten(1)
-    count = max(1, round(hard_fraction * losses.shape[1]))
-    return losses.topk(count, dim=1).values.mean()
+    losses = F.cross_entropy(logits, labels, reduction="none", ignore_index=VOID).flatten(1)
+    counts = (hard_fraction * (labels != VOID).flatten(1).sum(dim=1)).round().clamp(min=1)
+    hardest = losses.topk(int(counts.max()), dim=1).values
+    taken = torch.arange(hardest.shape[1], device=counts.device) < counts[:, None]
+    return ((hardest * taken).sum(dim=1) / counts).mean()
 
 
 def soft_jaccard_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """1 - soft intersection over union, averaged over the objects (not the background) a sample's labels hold."""
-    probabilities = logits.softmax(dim=1)[:, 1:].flatten(2)
-    truth = F.one_hot(labels, logits.shape[1])[..., 1:].flatten(1, 2).transpose(1, 2).to(probabilities.dtype)
+    known = labels != VOID
+    probabilities = (logits.softmax(dim=1)[:, 1:] * known[:, None]).flatten(2)
+    truth = F.one_hot(labels * known, logits.shape[1])[..., 1:].flatten(1, 2).transpose(1, 2).to(probabilities.dtype)
     intersection = (probabilities * truth).sum(dim=2)
     union = (probabilities + truth).sum(dim=2) - intersection
     present = truth.sum(dim=2) > 0

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ..config import MemoryConfig
 from ..geometry import one_hot
+from ..images import VOID
 from ..memory import Memory
 from ..models import MSDeAOT
 from ..types import Features
@@ -26,16 +27,18 @@ def rollout(
 ) -> Tensor:
     """Track a batch of clips from their first masks -> logits [B, T, K + 1, h, w] (entry 0: the reference itself).
 
-    frames: float [B, T, 3, H, W] in [0, 1]. labels: int64 [B, T, H, W], objects 1..n of each clip; only [:, 0] is read,
-    unless `true_masks`: then the memory is fed the truth instead of the prediction. slots: int64 [B, K], a permutation
-    per clip: object k uses identity slots[k - 1] (0-based); undone on the logits.
+    frames: float [B, T, 3, H, W] in [0, 1]. labels: int64 [B, T, H, W], objects 1..n of each clip, VOID where nobody
+    knows (memory gets no label there); only [:, 0] is read, unless `true_masks`: then memory is fed the truth instead
+    of the prediction. slots: int64 [B, K], a permutation per clip: object k uses identity slots[k - 1] (0-based);
+    undone on the logits.
     """
     objects = model.preset.model.objects
     batch, length = labels.shape[:2]
     if slots is None:
         slots = torch.arange(objects, device=labels.device).expand(batch, -1)
     to_channel = torch.cat([torch.zeros_like(slots[:, :1]), slots + 1], dim=1)  # channel of label 0..K
-    unused = torch.arange(objects + 1, device=labels.device) > labels[:, 0].flatten(1).amax(dim=1, keepdim=True)
+    given = labels[:, 0].flatten(1)
+    unused = torch.arange(objects + 1, device=labels.device) > (given * (given != VOID)).amax(dim=1, keepdim=True)
     encoded = model.encode(frames.flatten(0, 1))
     store = Memory(memory, model.memory_strides)
     outputs = []
