@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+
+import numpy as np
+import pytest
+
+from msdeaot_tracker.images import write_image, write_mask
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -49,3 +55,62 @@ def test_initializers_names_an_unknown_setting():
     result = run("initializers.py", "--procedural", "1", "--initializer-set", "grabcut.sum=3")
     assert result.returncode == 2
     assert "grabcut" in result.stderr and "sum" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def davis(tmp_path_factory) -> Path:
+    """Two sequences of noise in which a block moves, in DAVIS' layout."""
+    folder = tmp_path_factory.mktemp("davis")
+    for seed, (name, length) in enumerate({"left": 8, "right": 6}.items()):
+        for kind in ("JPEGImages", "Annotations"):
+            (folder / kind / name).mkdir(parents=True)
+        for index in range(length):
+            image = np.random.default_rng([seed, index]).integers(0, 256, (48, 64, 3), np.uint8)
+            labels = np.zeros((48, 64), np.uint8)
+            labels[5:25, 3 + 2 * index : 23 + index] = 1
+            write_image(folder / "JPEGImages" / name / f"{index:05d}.jpg", image)
+            write_mask(folder / "Annotations" / name / f"{index:05d}.png", labels)
+    return folder
+
+
+def test_agreement_compares_the_ways_that_are_there(davis, tmp_path):
+    result = run("agreement.py", str(davis), "--work", str(tmp_path / "new"), "--trackers", "static")
+    assert result.returncode == 0, result.stdout + result.stderr
+    rows = [line.split() for line in result.stdout.splitlines()[1:]]
+    ours = {row[1]: row for row in rows if row[-1] == "reference"}
+    assert {name: row[4:6] for name, row in ours.items()} == {
+        "ope": ["2", "14"],
+        "mse": ["6", "38"],
+        "hoi": ["4", "17"],
+    }
+    assert all(0.1 < float(row[7]) < 0.9 for row in ours.values())
+    for clone in ("trek150-toolkit", "pytracking"):
+        assert f"not run: no --{clone}" in result.stdout
+    if find_spec("vot"):
+        theirs = [row for row in rows if row[2] == "vot-toolkit"]
+        assert [row[-1] for row in theirs] == ["agrees"] * 3
+        assert [row[3:7] for row in theirs] == [row[4:8] for row in ours.values()]
+
+
+@pytest.mark.parametrize(
+    ("box", "score", "verdict"),
+    [(0.0005, 0.5, "agrees"), (0.01, 0.5, "DIFFERS"), (np.nan, 0.5, "DIFFERS"), (0, 0.50001, "DIFFERS")],
+)
+def test_agreement_sees_what_differs(monkeypatch, capsys, box, score, verdict):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import agreement
+
+    def measured(offset: float, success: float) -> agreement.Measured:
+        boxes = {"first": np.zeros((3, 4)), "second": np.full((2, 4), offset)}
+        return agreement.Measured({"ope": boxes}, {"ope": {"success_score": success}})
+
+    case = agreement.Case("static", [], Path(), Path(), measured(0, 0.5))
+    agreed = agreement.compare(case, "toolkit", case.ours, measured(box, score))
+    assert capsys.readouterr().out.split()[-1] == verdict
+    assert agreed == (verdict == "agrees")
+
+
+def test_agreement_names_what_is_no_clone(davis, tmp_path):
+    result = run("agreement.py", str(davis), "--work", str(tmp_path / "new"), "--trek150-toolkit", str(tmp_path))
+    assert result.returncode == 2
+    assert f"{tmp_path} has no toolkit" in result.stderr
