@@ -33,9 +33,9 @@ class StaticTracker:
         labels = np.zeros(image.shape[:2], np.int32)
         boxes: dict[int, Box | None] = {}
         for object_id, target in targets.items():
-            mask = target if isinstance(target, np.ndarray) else box_to_mask(target, *labels.shape)
-            boxes[object_id] = mask_to_box(mask)
-            labels[mask] = object_id
+            given_mask = isinstance(target, np.ndarray)
+            boxes[object_id] = mask_to_box(target) if given_mask else Box(*target)  # a box stays as it is, unrounded
+            labels[target if given_mask else box_to_mask(target, *labels.shape)] = object_id
         self._result = FrameResult(0, labels, boxes, dict.fromkeys(boxes, 1.0))
         return self._result
 
