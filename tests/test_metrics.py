@@ -172,13 +172,13 @@ def test_every_object_has_its_own_score(tmp_path):
     assert score.objects[2].success == pytest.approx(20 / 21 / 3)
 
 
-@pytest.mark.parametrize("init", ["mask", "box"])
 def test_a_static_box_is_not_rounded():
     tracker, box = StaticTracker(), Box(3.25, 4.5, 10.75, 6.5)
     image = np.zeros((20, 30, 3), np.uint8)
     assert tracker.initialize(image, {1: box}).boxes[1] == tracker.track(image).boxes[1] == box
 
 
+@pytest.mark.parametrize("init", ["mask", "box"])
 def test_the_static_baseline_repeats_what_it_was_given(init):
     mask = square(2, 3) == 1
     mask[2, 3] = False
