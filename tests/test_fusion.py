@@ -50,9 +50,16 @@ def test_masks_that_agree_are_averaged():
     assert np.array_equal(fuse(a, estimate(b.mask, "sam", 0.95), BOX).mask, b.mask)  # (0.9 + 0.05) / 2 is not
 
 
-def test_a_mask_without_probabilities_counts_as_sure():
-    fused = fuse(estimate(rectangle(10, 10, 20, 12), "grabcut"), estimate(rectangle(10, 10, 18, 12), "sam", 0.6), BOX)
-    assert fused.probability[15, 15] == pytest.approx(0.8) and fused.probability[15, 29] == pytest.approx(0.7)
+def test_a_mask_without_probabilities_decides_only_where_the_other_one_hesitates():
+    hard = estimate(rectangle(10, 10, 20, 12), "grabcut")
+    soft = np.zeros((40, 60), np.float32)
+    soft[10:22, 10:32] = 0.9  # two columns more than the hard mask has
+    soft[10:12, 10:30] = 0.4  # rows of which it is not sure
+    soft[20:22, 10:30] = 0.1  # rows that are none, it says
+    fused = fuse(hard, MaskEstimate(soft > 0.5, "sam", soft), BOX, agreement=0.5)
+    assert fused.source == "grabcut+sam: mean"
+    assert np.array_equal(fused.mask, rectangle(10, 10, 20, 10) | rectangle(30, 10, 2, 12))
+    assert fused.probability[15, 15] == pytest.approx(0.825)
 
 
 def test_what_both_masks_have_is_in_the_mean_whatever_its_probability():

@@ -17,6 +17,8 @@ from . import Initializer
 
 Combine = Literal["mean", "prompt", "both"]
 
+_SURE = 0.75  # probability that a mask without a map stands for
+
 
 @dataclass(frozen=True)
 class Fusion:
@@ -65,10 +67,11 @@ def fuse(
     """One estimate of two.
 
     Masks that overlap by at least `agreement` (IoU) are averaged: a pixel belongs to the object where the mean of the
-    probability maps is above one half, or both masks have it (a mask without a map counts as 0 and 1). Otherwise the
-    mask whose upright rectangle overlaps `box` more is taken; the first one, of equals. With `both`, that mask is
-    taken in any case and the other one becomes its alternative. A stand-in (with "fallback" in its details), which
-    fits its box by construction, is neither averaged nor an alternative, and is taken only if both are stand-ins.
+    probability maps is above one half, or both masks have it. (A mask without a map counts as 0.75 on the object and
+    0.25 elsewhere: as 1 and 0 it would overrule any map.) Otherwise the mask whose upright rectangle overlaps `box`
+    more is taken; the first one, of equals. With `both`, that mask is taken in any case and the other one becomes its
+    alternative. A stand-in (with "fallback" in its details), which fits its box by construction, is neither averaged
+    nor an alternative, and is taken only if both are stand-ins.
 
     `source` says which it was ("ar+sam: mean", "ar+sam: sam", "ar+sam: both"); `details` holds the overlap of the masks
     (iou_masks), the overlap of each one's rectangle with the box (iou_<source>_box) and the details of each.
@@ -94,7 +97,9 @@ def fuse(
 
 
 def _probability(estimate: MaskEstimate) -> np.ndarray:
-    return estimate.mask.astype(np.float32) if estimate.probability is None else estimate.probability
+    if estimate.probability is not None:
+        return estimate.probability
+    return np.where(estimate.mask, np.float32(_SURE), np.float32(1 - _SURE))
 
 
 def _parts(*estimates: MaskEstimate) -> dict[str, float | str]:
