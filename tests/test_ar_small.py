@@ -240,6 +240,8 @@ def test_files_that_are_something_else(tmp_path):
     save_file(state, tmp_path / "surplus.safetensors", {"format": "msdeaot-tracker-ar-small-1"})
     with pytest.raises(CheckpointError, match="surplus"):
         ArSmall(tmp_path / "surplus.safetensors", device="cpu")
+    with pytest.raises(CheckpointError, match="msdeaot train --preset ar-small"):
+        make_initializer("ar-small", device="cpu")
     with pytest.raises(CheckpointError, match="cannot read"):
         ArSmall(tmp_path / "none.safetensors", device="cpu")
     (tmp_path / "torn.safetensors").write_bytes((tmp_path / "plain.safetensors").read_bytes()[:1000])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib import resources
 from pathlib import Path
 
 import torch
@@ -16,11 +15,10 @@ from .alpha_refine_net import AlphaRefineNet
 from .ar_small_net import build_ar_small
 
 FORMAT = "msdeaot-tracker-ar-small-1"
-_SHIPPED = "ar-small.safetensors"
 
 
 class ArSmall(NetworkRefiner):
-    """Boxes and masks from the shipped weights, or those of a training of one's own."""
+    """Boxes and masks from weights of one's own training: what that gave so far is below GrabCut (docs/training.md)."""
 
     source = "ar-small"
 
@@ -32,7 +30,7 @@ class ArSmall(NetworkRefiner):
         threshold: float = 0.5,
     ):
         """
-        weights:   a file that `msdeaot train --preset ar-small` wrote; None: the one that comes with the package.
+        weights:   a file that `msdeaot train --preset ar-small` wrote; none comes with the package.
         threshold: probability above which a pixel belongs to the mask.
 
         InputError: another threshold or device. CheckpointError: no weights, or those of another network.
@@ -40,10 +38,13 @@ class ArSmall(NetworkRefiner):
         super().__init__(load_ar_small(weights), device=device, threshold=threshold)
 
 
-def load_ar_small(path: str | os.PathLike[str] | None = None) -> AlphaRefineNet:
-    """In evaluation mode on the CPU. CheckpointError: missing or damaged file, or one that does not fit exactly."""
+def load_ar_small(path: str | os.PathLike[str] | None) -> AlphaRefineNet:
+    """In evaluation mode on the CPU. CheckpointError: none, a missing or damaged file, or one that does not fit."""
     if path is None:
-        path = Path(str(resources.files("msdeaot_tracker") / "weights" / _SHIPPED))
+        raise CheckpointError(
+            "no weights of ar-small come with the package; train them (`msdeaot train --preset ar-small --out DIR`), "
+            "and name the file (weights=DIR/weights.safetensors)"
+        )
     state, _ = read_tensors(path, FORMAT)
     network = build_ar_small()
     own = network.state_dict()
