@@ -80,7 +80,7 @@ def align_corners(monkeypatch):
     def resize(x, like):
         return F.interpolate(x, like.shape[2:], mode="bilinear", align_corners=True)
 
-    monkeypatch.setattr(alpha_refine_net, "_resize", resize)
+    monkeypatch.setattr(alpha_refine_net, "resize", resize)
 
 
 def larger_eps(monkeypatch):
