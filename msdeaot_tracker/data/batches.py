@@ -11,8 +11,6 @@ from torch.utils.data import Dataset
 
 from .procedural import ClipConfig, generate_clip
 
-ABSENCE = 0.25  # share of the objects that leave or are covered for a while, so that the model learns to say nothing
-
 # frames uint8 [B, T, 3, S, S] and labels uint8 [B, T, S, S], objects 1..n of the first frame
 Batch = tuple[Tensor, Tensor]
 
@@ -26,16 +24,21 @@ class BatchConfig:
     spare_frames: int = 2  # clips are generated this much longer than a sample
     samples_per_clip: int = 3  # crops taken from each generated clip
     min_pixels: int = 40  # an object with fewer in the first frame of a sample is background there
+    absence: float = 0.2  # probability that an object leaves or is covered for a while: the model must learn silence
 
 
 class ProceduralBatches(Dataset[list[Batch]]):
-    """Item i is `samples_per_clip` batches from the same clips, differently cut; all follow from (seed, i)."""
+    """Item i is `samples_per_clip` batches from the same clips, differently cut.
+
+    A sample follows from the seed and the number of its clip alone, so however clips are shared out between batches and
+    processes, the samples are the same.
+    """
 
     def __init__(self, config: BatchConfig, items: int, seed: int, clips: ClipConfig | None = None):
         self._config, self._items, self._seed = config, items, seed
         side = config.size + config.margin
         self._clips = clips or ClipConfig(
-            height=side, width=side, frames=config.frames + config.spare_frames, absence_probability=ABSENCE
+            height=side, width=side, frames=config.frames + config.spare_frames, absence_probability=config.absence
         )
 
     def __len__(self) -> int:
@@ -44,14 +47,17 @@ class ProceduralBatches(Dataset[list[Batch]]):
     def __getitem__(self, index: int) -> list[Batch]:
         config = self._config
         first = self._seed + index * config.batch_size
-        clips = [generate_clip(first + i, self._clips) for i in range(config.batch_size)]
-        rng = np.random.Generator(np.random.PCG64([self._seed, index]))
+        by_clip = [self._samples(first + i) for i in range(config.batch_size)]
         batches = []
-        for _ in range(config.samples_per_clip):
-            samples = [cut_sample(rng, clip.frames, clip.labels, config) for clip in clips]
+        for samples in zip(*by_clip, strict=True):
             frames, labels = (np.stack(parts) for parts in zip(*samples, strict=True))
             batches.append((torch.from_numpy(frames).permute(0, 1, 4, 2, 3).contiguous(), torch.from_numpy(labels)))
         return batches
+
+    def _samples(self, number: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        clip = generate_clip(number, self._clips)
+        rng = np.random.Generator(np.random.PCG64([self._seed, number]))
+        return [cut_sample(rng, clip.frames, clip.labels, self._config) for _ in range(self._config.samples_per_clip)]
 
 
 def cut_sample(

@@ -16,7 +16,8 @@ class Schedule:
     final_learning_rate: float = 1e-5
     warm_up: float = 0.03  # fraction of the run
     decay_power: float = 0.9
-    hard_fraction: float = 0.15  # of the pixels, reached over the first half
+    hard_fraction: float = 0.15  # of the pixels, that the cross-entropy is taken of in the end
+    hard_ramp: float = 0.5  # fraction of the run over which it is reached
     auxiliary: float = 0.15  # fraction of the run over which the reference frame's own loss fades out
     true_masks: float = 0.15  # fraction of the run in which memory is fed the truth instead of predictions
     lengths: tuple[tuple[float, int], ...] = ((0.0, 3), (0.5, 4), (0.8, 5))  # from this progress on, frames per clip
@@ -28,13 +29,18 @@ class Schedule:
         return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * left**self.decay_power
 
     def hard_fraction_at(self, progress: float) -> float:
-        return max(self.hard_fraction, 1 - (1 - self.hard_fraction) * progress / 0.5)
+        return max(self.hard_fraction, 1 - (1 - self.hard_fraction) * _share(progress, self.hard_ramp))
 
     def auxiliary_at(self, progress: float) -> float:
-        return max(0.0, 1 - progress / self.auxiliary)
+        return 1 - _share(progress, self.auxiliary)
 
     def length_at(self, progress: float) -> int:
         return max((start, length) for start, length in self.lengths if start <= progress)[1]
+
+
+def _share(progress: float, span: float) -> float:
+    """How much of the first `span` of the run is over."""
+    return min(progress / span, 1.0) if span > 0 else 1.0
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
