@@ -1,4 +1,4 @@
-"""`msdeaot data`: datasets to train on: which there are, and whether one is whole."""
+"""`msdeaot data`: datasets to train on: which there are, whether one is whole; and procedural ones to validate on."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tqdm import tqdm
 from ..data.catalogue import DATASETS, find_dataset, open_dataset
 from ..data.clip_sheet import write_clip_sheet
 from ..data.dataset_check import NOTES, DatasetReport, check_videos
+from ..data.held_out import HeldOut, write_sequence
 from ..data.masked_videos import VideoSet
 from ..data.mixing import MixConfig, MixedBatches, Part
 from ..images import IMAGE_SUFFIXES
@@ -21,7 +22,7 @@ _SHEET_SIZE = 320  # pixels, both sides of a clip on the sheet
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser("data", help="look through datasets to train on")
+    parser = subparsers.add_parser("data", help="look through datasets to train on, make one to validate on")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     listing = commands.add_parser("list", help="the datasets that can be trained on")
@@ -46,6 +47,25 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     check.set_defaults(run=run_check)
 
+    procedural = commands.add_parser(
+        "procedural",
+        help="write the procedural sequences that training never sees",
+        description="Draws sequences with known truth, the same for everyone: one object, two, one among distractors, "
+        "and objects that go and come back, in turn. DIR/JPEGImages and DIR/Annotations, for `msdeaot evaluate DIR`; "
+        "the frames are PNGs, so that scores are those of the validation during training (0.2 MB each at 480x270).",
+    )
+    usual = HeldOut()
+    procedural.add_argument("folder", type=Path, metavar="DIR")
+    procedural.add_argument("--count", type=int, default=usual.count, metavar="N", help="default: %(default)s")
+    procedural.add_argument(
+        "--frames", type=int, default=usual.frames, metavar="N", help="of each (default: %(default)s)"
+    )
+    procedural.add_argument("--size", type=parse_size, default=usual.size, metavar="WxH", help="default: 480x270")
+    procedural.add_argument(
+        "--seed", type=int, default=usual.seed, help="of the first; the others follow (default: %(default)s)"
+    )
+    procedural.set_defaults(run=run_procedural)
+
 
 def run_list(args: argparse.Namespace) -> int:
     for name, info in DATASETS.items():
@@ -68,6 +88,25 @@ def run_check(args: argparse.Namespace) -> int:
     if args.rows > 0:
         _draw_clips(args, videos)
     return 0 if report.is_sound else 1
+
+
+def run_procedural(args: argparse.Namespace) -> int:
+    sequences = HeldOut(args.count, args.frames, args.size, args.seed)
+    for name in ("JPEGImages", "Annotations"):
+        if (args.folder / name).exists():
+            raise InputError(f"{args.folder} has {name} already; choose another folder")
+    for sequence in tqdm(sequences, unit="sequence", disable=None):
+        write_sequence(args.folder, sequence)
+    print(f"{len(sequences)} sequences: {args.folder}")
+    return 0
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """The text 480x270 as (480, 270), width and height in pixels; the type of an argument."""
+    width, separator, height = text.partition("x")
+    if not (separator and width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT in pixels")
+    return int(width), int(height)
 
 
 def _print_report(report: DatasetReport, videos: VideoSet) -> None:

@@ -1,0 +1,90 @@
+"""Procedural video that no training sees: whole sequences of a fixed set, in memory or in DAVIS' folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..images import write_image, write_mask
+from ..types import InputError
+from .clip_config import ClipConfig
+from .procedural import Clip, generate_clip
+
+HELD_OUT_SEED = 2**41  # training counts the seeds of its clips up from its own, which is small
+_CALM = {"max_distractors": 1, "absence_probability": 0.0, "vigour": (0.3, 1.0), "object_size": (0.15, 0.7)}
+_KINDS = {  # taken in turn
+    "one": {"max_objects": 1},
+    "two": {"min_objects": 2, "max_objects": 2},
+    "distractors": {"max_objects": 1, "max_distractors": 6},
+    "absence": {"max_objects": 2, "absence_probability": 1.0},
+}
+
+
+@dataclass(frozen=True)
+class ProceduralSequence:
+    """A clip where a `mask_sequences.Sequence` is read from disk: the same frames, objects and truth."""
+
+    name: str
+    clip: Clip
+
+    def __len__(self) -> int:
+        return len(self.clip.frames)
+
+    def image(self, index: int) -> np.ndarray:
+        """uint8 [H, W, 3] RGB."""
+        return self.clip.frames[index]
+
+    def masks(self, index: int) -> dict[int, np.ndarray]:
+        """The truth: bool [H, W] by object id, empty where the object is absent."""
+        labels = self.clip.labels[index]
+        return {object_id: labels == object_id for object_id in range(1, self.clip.visibility.shape[1] + 1)}
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The first `count` sequences of a seed, drawn anew each time they are gone through, so one is held at a time.
+
+    size: width and height in pixels. InputError: no sequences, one frame, a negative seed, sizes that no clip has.
+    """
+
+    count: int = 16
+    frames: int = 36
+    size: tuple[int, int] = (480, 270)
+    seed: int = HELD_OUT_SEED
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.frames < 2 or self.seed < 0:
+            raise InputError(f"{self}: at least one sequence of two frames, and no negative seed")
+        try:
+            for kind in _KINDS:
+                self._config(kind)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[ProceduralSequence]:
+        for number in range(self.count):
+            kind = list(_KINDS)[number % len(_KINDS)]
+            clip = generate_clip(self.seed + number, self._config(kind))
+            yield ProceduralSequence(f"{number:03d}-{kind}", clip)
+
+    def _config(self, kind: str) -> ClipConfig:
+        width, height = self.size
+        return ClipConfig(height=height, width=width, frames=self.frames, **{**_CALM, **_KINDS[kind]})
+
+
+def write_sequence(root: Path, sequence: ProceduralSequence) -> None:
+    """JPEGImages/<name>, as PNGs, so that a tracker sees what it sees in memory; and Annotations/<name>."""
+    for folder, write, pictures in (
+        ("JPEGImages", write_image, sequence.clip.frames),
+        ("Annotations", write_mask, sequence.clip.labels),
+    ):
+        target = root / folder / sequence.name
+        target.mkdir(parents=True)
+        for index, picture in enumerate(pictures):
+            write(target / f"{index:05d}.png", picture)
