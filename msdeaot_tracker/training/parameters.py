@@ -14,12 +14,12 @@ from .config import LoopConfig
 # AOT's exemptions from weight decay that are matrices or filters; vectors (biases, scales of norms) never decay.
 _NOT_DECAYED = ("relative_position_bias_table", "decoder.output.weight")
 
-# Modules of each encoder's parts. The first stage ends with the map at stride 4 (Swin's patches are at 4 before it).
+# Modules of each encoder's parts, as AOT freezes them: of Swin neither the norm of an output nor what leads to the next
 _RESNET = {"stem": ("network.conv1", "network.bn1"), "stage1": ("network.layer1",)}
 _ENCODER_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "mobilenetv2": {"stem": ("stem",), "stage1": ("blocks.0", "blocks.1")},
     **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet_small"), _RESNET),
-    "swin_base": {"stem": ("patch_embed",), "stage1": ("stages.0", "norms.0")},
+    "swin_base": {"stem": ("patch_embed",), "stage1": ("stages.0",)},
 }
 
 
