@@ -65,10 +65,10 @@ def run(args: argparse.Namespace) -> int:
             scores.append(run_sequence(tracker, sequence, args.init, progress=bar.update))
             tqdm.write("\n".join(_rows(scores[-1], width)))
             if args.json:
-                report = {"tracker": args.tracker, "init": args.init, "mean": _mean(scores)}
+                report = {"tracker": args.tracker, "init": args.init, "mean": mean_scores(scores)}
                 report["sequences"] = [asdict(score) for score in scores]
                 args.json.write_text(json.dumps(report, indent=2), encoding="utf-8")
-    mean = _mean(scores)
+    mean = mean_scores(scores)
     print(f"{'mean':{width}} {mean['success']:8.3f} {mean['jaccard']:8.3f}")
     return 0
 
@@ -82,7 +82,7 @@ def _rows(score: SequenceScore, width: int) -> list[str]:
     ]
 
 
-def _mean(scores: list[SequenceScore]) -> dict[str, float]:
+def mean_scores(scores: list[SequenceScore]) -> dict[str, float]:
     """Over all objects, as DAVIS-2017 does; over the sequences where each has one."""
     objects = [score for sequence in scores for score in sequence.objects.values()]
     return {

@@ -21,13 +21,18 @@ _BACKGROUND = (30, 30, 30)
 
 
 def write_clip_sheet(path: Path, clips: Iterable[tuple[MaskedClip, str]]) -> None:
-    """A row for every clip, of all its frames, below a caption. Void is grey. InputError: no clips."""
-    rows = [_row(clip, caption) for clip, caption in clips]
+    """`clip_sheet` as a file. InputError: no clips."""
+    rows = list(clips)
     if not rows:
         raise InputError(f"there is nothing to show on {path}")
+    write_image(path, clip_sheet(rows))
+
+
+def clip_sheet(clips: Iterable[tuple[MaskedClip, str]]) -> np.ndarray:
+    """A row for every clip, of all its frames, below a caption -> uint8 [H, W, 3]. Void is grey. At least one clip."""
+    rows = [_row(clip, caption) for clip, caption in clips]
     width = max(row.shape[1] for row in rows)
-    padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]
-    write_image(path, np.vstack(padded))
+    return np.vstack([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows])
 
 
 def _row(clip: MaskedClip, caption: str) -> np.ndarray:

@@ -9,7 +9,6 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from ..data.mask_sequences import Sequence
 from ..geometry import box_to_mask, mask_iou, mask_to_box
 from ..types import Box, FrameResult
 from .metrics import one_pass_ious, success_score
@@ -24,6 +23,19 @@ class VideoTracker(Protocol):
     def initialize(self, image: np.ndarray, targets: Mapping[int, Box | np.ndarray]) -> FrameResult: ...
 
     def track(self, image: np.ndarray) -> FrameResult: ...
+
+
+class TruthSequence(Protocol):
+    """All that a pass sees of a sequence: `data.mask_sequences.Sequence` says what each is."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> np.ndarray: ...
+
+    def masks(self, index: int) -> dict[int, np.ndarray]: ...
 
 
 class StaticTracker:
@@ -58,7 +70,7 @@ class SequenceScore:
 
 
 def run_sequence(
-    tracker: VideoTracker, sequence: Sequence, init: Init, *, progress: Callable[[], object] = lambda: None
+    tracker: VideoTracker, sequence: TruthSequence, init: Init, *, progress: Callable[[], object] = lambda: None
 ) -> SequenceScore:
     """Start the tracker from the first frame's masks, or from their boxes, and follow it to the end.
 
