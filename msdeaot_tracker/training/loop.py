@@ -192,10 +192,11 @@ class Trainer(Loop):
         length = schedule.length_at(progress)
         frames, labels = (part[:, :length].to(self._device) for part in batch)
         frames, labels = frames.float() / 255, labels.long()
-        slots = torch.stack([torch.randperm(self._model.preset.model.objects) for _ in labels]).to(self._device)
+        slots = torch.stack([torch.randperm(self._model.preset.model.objects) for _ in labels])
+        channels = F.pad(slots + 1, (1, 0)).to(self._device)  # the background stays in channel 0
         with self._autocast():
             logits = rollout(
-                self._model, frames, labels, config.memory, slots=slots, true_masks=progress < schedule.true_masks
+                self._model, frames, labels, config.memory, channels=channels, true_masks=progress < schedule.true_masks
             )
         hard_fraction, auxiliary = schedule.hard_fraction_at(progress), schedule.auxiliary_at(progress)
         return self._over_frames(logits, labels, hard_fraction, auxiliary), (length,)
