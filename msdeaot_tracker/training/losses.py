@@ -1,4 +1,8 @@
-"""The AOT recipe's loss: bootstrapped cross-entropy and soft Jaccard, half each. Pixels labelled VOID do not count."""
+"""The AOT recipe's loss: bootstrapped cross-entropy and soft Jaccard, half each. Pixels labelled VOID do not count.
+
+Each is a mean over samples of a value per sample: the loss of a batch is the mean of those of its equal parts, however
+it is shared between processes.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,10 @@ def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, hard_fraction: fl
 
 
 def soft_jaccard_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """1 - soft intersection over union, averaged over the objects (not the background) a sample's labels hold."""
+    """1 - soft intersection over union, averaged over the objects (not the background) a sample's labels hold.
+
+    A sample without objects counts with 0, as in AOT.
+    """
     known = labels != VOID
     probabilities = (logits.softmax(dim=1)[:, 1:] * known[:, None]).flatten(2)
     truth = F.one_hot(labels * known, logits.shape[1])[..., 1:].flatten(1, 2).transpose(1, 2).to(probabilities.dtype)
@@ -32,4 +39,4 @@ def soft_jaccard_loss(logits: Tensor, labels: Tensor) -> Tensor:
     union = (probabilities + truth).sum(dim=2) - intersection
     present = truth.sum(dim=2) > 0
     losses = torch.where(present, 1 - intersection / union.clamp(min=1e-6), 0.0)
-    return losses.sum() / present.sum().clamp(min=1)
+    return (losses.sum(dim=1) / present.sum(dim=1).clamp(min=1)).mean()

@@ -22,11 +22,14 @@ class Schedule:
     true_masks: float = 0.15  # fraction of the run in which memory is fed the truth instead of predictions
     lengths: tuple[tuple[float, int], ...] = ((0.0, 3), (0.5, 4), (0.8, 5))  # from this progress on, frames per clip
 
-    def learning_rate_at(self, progress: float) -> float:
+    def learning_rate_at(self, progress: float, share: float = 1.0) -> float:
+        """share: how much of the distance to the final rate is kept; AOT's encoder learns with 0.1 of it."""
         if progress < self.warm_up:
-            return self.learning_rate * max(progress / self.warm_up, 0.01)
-        left = 1 - (progress - self.warm_up) / (1 - self.warm_up)
-        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * left**self.decay_power
+            rate = self.learning_rate * max(progress / self.warm_up, 0.01)
+        else:
+            left = 1 - (progress - self.warm_up) / (1 - self.warm_up)
+            rate = self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * left**self.decay_power
+        return rate - (1 - share) * (rate - self.final_learning_rate)
 
     def hard_fraction_at(self, progress: float) -> float:
         return max(self.hard_fraction, 1 - (1 - self.hard_fraction) * _share(progress, self.hard_ramp))
