@@ -41,7 +41,12 @@ EXTRAS = {
     "sam-hf": ["transformers>=5.0", "torchvision>=0.16"],
     "weights": ["gdown>=6.5"],  # public weights that are on Google Drive
     "ray": ["ray>=2.40"],  # `msdeaot evaluate --ray`
-    "train": ["scipy>=1.10"],  # reads the masks of SBD
+    "train": [
+        "lightning-fabric>=2.4",
+        "tensorboard>=2.15",
+        "psutil>=5.9",  # memory of the process
+        "scipy>=1.10",  # reads the masks of SBD
+    ],
     "dev": ["ruff>=0.6", "build>=1.2"],
 }
 EXTRAS["test"] = [

@@ -37,6 +37,7 @@ ONLY_IN = {
     "timm": "models/encoder.py",
     "segment_anything": "initializers/sam.py",
     "transformers": "initializers/sam_hf.py",
+    "lightning_fabric": "training/engine.py",
 }
 
 

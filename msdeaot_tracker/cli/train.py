@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import torch
-
-    from ..training.loop import Loop
+    from ..training.config import LoopConfig
+    from ..training.engine import Fabric
 
 INITIALIZER = "ar-small"
 
@@ -42,37 +41,38 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     import torch
 
-    from ..device import pick_device
+    from ..training.engine import launch, make_fabric
 
     torch.manual_seed(args.seed)
-    device = pick_device(args.device)
-    trainer, batch = (_initializer if args.preset == INITIALIZER else _tracker)(args, device)
-    print(f"training {args.preset} on {device}, {args.steps} steps of {batch}")
-    print(f"weights: {trainer.run()}")
+    config = _config(args)
+    fabric = make_fabric(args.device, precision=config.precision)
+    print(f"training {args.preset} on {fabric.device}, {args.steps} steps of {config.batch_size} samples")
+    print(f"weights: {launch(fabric, _train, args, config)}")
     return 0
 
 
-def _tracker(args: argparse.Namespace, device: torch.device) -> tuple[Loop, str]:
+def _config(args: argparse.Namespace) -> LoopConfig:
+    from ..training.config import TrainConfig
+    from ..training.refining import RefinerConfig
+
+    size = {} if args.batch_size is None else {"batch_size": args.batch_size}
+    kind = RefinerConfig if args.preset == INITIALIZER else TrainConfig
+    return kind(steps=args.steps, seed=args.seed, workers=args.workers, **size)
+
+
+def _train(fabric: Fabric, args: argparse.Namespace, config: LoopConfig) -> Path:
     from ..config import find_preset
-    from ..data.batches import BatchConfig
-    from ..models import MSDeAOT
-    from ..training.loop import TrainConfig, Trainer
-
-    batches = BatchConfig(**_batch_size(args))
-    config = TrainConfig(args.steps, args.seed, args.workers, batches=batches)
-    model = MSDeAOT(find_preset(args.preset)).to(device)
-    return Trainer(model, config, args.out), f"{batches.batch_size} clips"
-
-
-def _initializer(args: argparse.Namespace, device: torch.device) -> tuple[Loop, str]:
     from ..initializers.ar_small_net import build_ar_small
-    from ..training.crops import CropConfig
-    from ..training.refining import RefinerConfig, RefinerTrainer
+    from ..models import MSDeAOT
+    from ..training.observers import CsvLog, ProgressBar
+    from ..training.refining import RefinerTrainer
+    from ..training.sources import CropSource, ProceduralSource
+    from ..training.tracking import Trainer
 
-    batches = CropConfig(**_batch_size(args))
-    config = RefinerConfig(args.steps, args.seed, args.workers, batches=batches)
-    return RefinerTrainer(build_ar_small().to(device), config, args.out), f"{batches.batch_size} crops"
-
-
-def _batch_size(args: argparse.Namespace) -> dict[str, int]:
-    return {} if args.batch_size is None else {"batch_size": args.batch_size}
+    observers = (CsvLog(args.out), ProgressBar())
+    if args.preset == INITIALIZER:
+        return RefinerTrainer(
+            build_ar_small(), config, args.out, CropSource(), fabric=fabric, observers=observers
+        ).run()
+    model = MSDeAOT(find_preset(args.preset))
+    return Trainer(model, config, args.out, ProceduralSource(), fabric=fabric, observers=observers).run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,11 +12,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..data.procedural import Clip, ClipConfig, generate_clip
+from ..data.procedural import ClipConfig, generate_clip
 from ..geometry import mask_to_box
 from ..initializers.alpha_refine import cut_out, search_region
 from ..initializers.alpha_refine_net import CROP
 from ..types import Box
+
+Pair = list[tuple[np.ndarray, np.ndarray]]  # two crops with masks, uint8 [256, 256, 4], and corners, float32 [4]
 
 
 class CropBatch(NamedTuple):
@@ -37,7 +40,10 @@ class CropConfig:
 
 
 class CropBatches(Dataset[list[CropBatch]]):
-    """Item i is `pairs_per_clip` batches, each with a pair of each of the same clips; all follow from (seed, i)."""
+    """Item i is `pairs_per_clip` batches, each with a pair of each of the same clips.
+
+    A pair follows from the seed and the number of its clip alone, however clips are shared out between batches.
+    """
 
     def __init__(self, config: CropConfig, items: int, seed: int):
         self._config, self._items, self._seed = config, items, seed
@@ -46,30 +52,37 @@ class CropBatches(Dataset[list[CropBatch]]):
         return self._items
 
     def __getitem__(self, index: int) -> list[CropBatch]:
-        config, count = self._config, self._config.batch_size // 2
-        rng = np.random.Generator(np.random.PCG64([self._seed, index]))
-        clips = [generate_clip(self._seed + index * count + i, config.clips) for i in range(count)]
-        return [self._batch(rng, clips) for _ in range(config.pairs_per_clip)]
+        count = self._config.batch_size // 2
+        by_clip = [self._pairs(self._seed + index * count + i) for i in range(count)]
+        return [_as_batch(pairs) for pairs in zip(*by_clip, strict=True)]
 
-    def _batch(self, rng: np.random.Generator, clips: list[Clip]) -> CropBatch:
-        crops, references = [], []
-        for clip in clips:
-            searched = rng.random() < self._config.searched
-            references += [len(crops), len(crops) + (not searched)]
-            crops += cut_pair(rng, clip.frames, clip.labels, searched, self._config.min_pixels)
-        pictures, corners = (np.stack(parts) for parts in zip(*crops, strict=True))
-        pictures = torch.from_numpy(pictures).permute(0, 3, 1, 2)
-        return CropBatch(
-            pictures[:, :3].contiguous(),
-            pictures[:, 3].contiguous(),
-            torch.from_numpy(corners),
-            torch.tensor(references),
-        )
+    def _pairs(self, number: int) -> list[tuple[bool, Pair]]:
+        """Whether each is one object that is searched, and the pair."""
+        config, clip = self._config, generate_clip(number, self._config.clips)
+        rng = np.random.Generator(np.random.PCG64([self._seed, number]))
+        pairs = []
+        for _ in range(config.pairs_per_clip):
+            searched = rng.random() < config.searched
+            pairs.append((searched, cut_pair(rng, clip.frames, clip.labels, searched, config.min_pixels)))
+        return pairs
 
 
-def cut_pair(
-    rng: np.random.Generator, frames: np.ndarray, labels: np.ndarray, searched: bool, min_pixels: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def _as_batch(pairs: Sequence[tuple[bool, Pair]]) -> CropBatch:
+    crops, references = [], []
+    for searched, pair in pairs:
+        references += [len(crops), len(crops) + (not searched)]
+        crops += pair
+    pictures, corners = (np.stack(parts) for parts in zip(*crops, strict=True))
+    pictures = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+    return CropBatch(
+        pictures[:, :3].contiguous(),
+        pictures[:, 3].contiguous(),
+        torch.from_numpy(corners),
+        torch.tensor(references),
+    )
+
+
+def cut_pair(rng: np.random.Generator, frames: np.ndarray, labels: np.ndarray, searched: bool, min_pixels: int) -> Pair:
     """Two objects of a clip's first and last frame -> twice uint8 [256, 256, 4] (RGB, mask) and float32 [4] (corners).
 
     searched: it is one object, on both frames if it is seen on both, and the second box is a rough one, as a tracker

@@ -1,217 +1,332 @@
-"""A plain training loop on one device: resumable, with averaged weights and a CSV of what happened."""
+"""The training loop: resumable bit for bit, on one device or several processes, with averaged weights."""
 
 from __future__ import annotations
 
-import csv
 import logging
-import os
+import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import cv2
+import psutil
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, Subset
-from tqdm import tqdm
+from torch.utils.data import DataLoader, Subset
 
-from ..checkpoints import save_checkpoint
-from ..config import MemoryConfig
-from ..data.batches import BatchConfig, ProceduralBatches
-from ..models import MSDeAOT
-from ..types import CheckpointError, TrackerError
-from .losses import segmentation_loss
-from .rollout import rollout
-from .schedule import AveragedWeights, Schedule, parameter_groups
+from ..checkpoints.io import read_pickle
+from ..types import CheckpointError, InputError, TrackerError
+from .config import LoopConfig
+from .observers import ClipView, Observer, StepReport
+from .parameters import AveragedWeights, freeze, parameter_groups
+from .replay import write_replay
+from .saving import cannot_write, write_state
+from .sources import Source
+
+if TYPE_CHECKING:
+    from .engine import Fabric
 
 logger = logging.getLogger(__name__)
 
-_STATE, _WEIGHTS, _LOG = "state.pt", "weights.safetensors", "log.csv"
+STATE, WEIGHTS = "state.pt", "weights.safetensors"
+_SPLIT = ("batch_size", "micro_batch", "processes")
 
 
-@dataclass(frozen=True)
-class LoopConfig:
-    steps: int = 10_000
-    seed: int = 0
-    workers: int = 1  # processes that make batches
-    weight_decay: float = 0.05
-    gradient_clip: float = 5.0  # largest norm
-    half_precision: bool = True  # bfloat16 autocast
-    save_every: int = 500  # steps
-    schedule: Schedule = Schedule()
+class Place(NamedTuple):
+    """Of a micro-batch in the run."""
 
-
-@dataclass(frozen=True)
-class TrainConfig(LoopConfig):
-    loss_stride: int = 2  # the loss is taken on every n-th pixel of rows and columns
-    memory: MemoryConfig = field(default_factory=lambda: MemoryConfig(long_term_gap=2, long_term_max=None))
-    batches: BatchConfig = BatchConfig()
+    progress: float  # step / steps, in [0, 1)
+    seed: int  # for what is drawn while it is computed
+    first: int  # number in the run of its first sample
 
 
 class Loop(ABC):
-    """Trains `model` in place; everything it writes goes to `folder`. A subclass says from what, and by which loss.
+    """Trains `model` in place; everything it writes goes to `folder`. A subclass says by which loss.
 
-    A step may depend on the weights, the batch, the progress and torch's generator, which is seeded before each, and on
-    nothing else: only so does a run that was cut off end as it would have.
+    A step averages the gradients of n micro-batches. Micro-batch j of step s is entry `s % per_item` of item
+    `(s // per_item) * n + j` of the source's data, and process r of W computes those with j % W == r: one process with
+    n micro-batches and n processes with one each do the same.
+
+    A micro-batch's loss may depend on the weights, the batch, its place and torch's generator, which is seeded before
+    each, and on nothing else: only so does a run that was cut off end as it would have.
     """
 
-    columns: tuple[str, ...] = ()  # of the log, beside step, loss, learning rate and seconds
+    def __init__(
+        self,
+        model: nn.Module,
+        config: LoopConfig,
+        folder: Path,
+        source: Source,
+        *,
+        fabric: Fabric,
+        observers: Sequence[Observer] = (),
+    ):
+        """
+        fabric:    from engine.make_fabric, with the config's precision; its processes are running.
+        observers: of process 0; the others have none.
 
-    def __init__(self, model: nn.Module, config: LoopConfig, folder: Path):
-        self._model, self._config, self._folder = model, config, folder
-        self._device = next(model.parameters()).device
-        self._optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=0.0)
+        InputError: a batch that cannot be shared out, or a part to freeze that is none.
+        """
+        self._micro_batch, self._count = share_out(config, fabric.world_size)
+        self._model, self._config, self._folder, self._source = model, config, folder, source
+        self._fabric = fabric
+        self._observers = tuple(observers) if fabric.is_global_zero else ()
+        freeze(model, config.frozen)
+        if config.compile:
+            for part in self._compiled():
+                part.compile()
+        self._optimizer = torch.optim.AdamW(parameter_groups(model, config), lr=0.0)
+        self._runner, self._stepper = fabric.setup(_Runner(model), self._optimizer)
         self._averaged = AveragedWeights(model, config.steps)
         self._step = 0
+        model.train()
 
     @abstractmethod
-    def _dataset(self) -> tuple[Dataset[list[Any]], int]:
-        """Items of equally many batches, at least for all steps; and how many batches that is."""
+    def _loss(self, batch: Any, place: Place) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+        """The loss, a mean over the samples of a batch on the device, and what is logged of it.
 
-    @abstractmethod
-    def _loss(self, batch: Any, progress: float) -> tuple[Tensor, tuple[str | int, ...]]:
-        """The loss of a batch on the CPU, and what is logged in `columns`."""
+        Called under the run's precision.
+        """
 
     @abstractmethod
     def _write(self, path: Path) -> None:
-        """The model's weights as a file of their own."""
+        """The model's weights as a file of their own. CheckpointError: cannot be written."""
 
-    def run(self) -> Path:
-        """Train to the last step -> the file with the averaged weights. A run that was cut off goes on where it was."""
+    @abstractmethod
+    def _compiled(self) -> Iterable[nn.Module]:
+        """The modules that are compiled, each for itself, if the settings say so."""
+
+    _clip: Callable[[], ClipView] | None = None  # of the first sample of the step that was just made
+
+    def run(self, seconds: float = math.inf) -> Path:
+        """Train to the last step -> the file with the averaged weights. A run that was cut off goes on where it was.
+
+        seconds: after so many the run is saved and stops; it goes on like one that was cut off.
+
+        CheckpointError: the folder holds a run with other settings. TrackerError: a loss or gradient that is no
+        number (`replay.replay` looks into it), or a file that cannot be written.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         self._resume()
-        self._model.train()
-        with (
-            open(self._folder / _LOG, "a", newline="", encoding="utf-8") as log,
-            tqdm(total=self._config.steps, initial=self._step, unit="step", smoothing=0.02) as bar,
-        ):
-            table = csv.writer(log)
-            if log.tell() == 0:
-                table.writerow(["step", "loss", "learning_rate", *self.columns, "seconds"])
-            started = time.perf_counter()
-            for batch in self._batches():
-                loss, rate, notes = self._train_step(*batch)
+        started, peak = time.perf_counter(), 0
+        try:
+            for batches in self._batches():
+                loss, notes, rate = self._train_step(batches)
                 self._step += 1
-                bar.update()
-                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-                if self._step % 20 == 0 or self._step == self._config.steps:
-                    seconds = time.perf_counter() - started
-                    table.writerow([self._step, f"{loss:.4f}", f"{rate:.3g}", *notes, f"{seconds:.1f}"])
-                if self._step % self._config.save_every == 0 or self._step == self._config.steps:
+                spent = time.perf_counter() - started
+                if self._observers:
+                    peak = max(peak, self._memory())
+                    self._tell(loss, notes, rate, spent, peak)
+                over = seconds < math.inf and self._fabric.broadcast(spent > seconds)
+                if over or self._step % self._config.save_every == 0 or self._step == self._config.steps:
                     self._save()
-                    log.flush()
-        return self._folder / _WEIGHTS
+                if over:
+                    break
+        finally:
+            for observer in self._observers:
+                observer.close()
+        self._fabric.barrier()
+        return self._folder / WEIGHTS
 
-    def _train_step(self, *batch: Tensor) -> tuple[float, float, tuple[str | int, ...]]:
-        config, progress = self._config, self._step / self._config.steps
-        torch.manual_seed(config.seed * 1_000_003 + self._step)  # so that a resumed run draws what it would have drawn
-        rate = config.schedule.learning_rate_at(progress)
+    def accumulate(self, batches: Mapping[int, Any]) -> tuple[dict[int, Tensor], dict[str, Tensor], Tensor]:
+        """Gradients of the current step, from micro-batches by their numbers.
+
+        -> each one's loss; means of the notes, the loss among them; the averaged gradient's norm, not yet clipped.
+        The last two are those of all processes.
+        """
+        self._clip = None
+        self._stepper.zero_grad(set_to_none=True)
+        losses: dict[int, Tensor] = {}
+        sums: dict[str, Tensor] = {}
+        for number, batch in batches.items():
+            place = self._place(number)
+            torch.manual_seed(place.seed)
+            with self._fabric.no_backward_sync(self._runner, enabled=len(losses) < len(batches) - 1):
+                loss, notes = self._runner(partial(self._loss, self._fabric.to_device(batch), place))
+                self._fabric.backward(loss / len(batches))
+            losses[number] = loss.detach()
+            for key, value in {"loss": losses[number], **notes}.items():
+                sums[key] = sums.get(key, 0) + torch.as_tensor(value, dtype=torch.float32, device=loss.device)
+        norm = self._fabric.clip_gradients(
+            self._runner, self._stepper, max_norm=self._config.gradient_clip, error_if_nonfinite=False
+        )
+        means = self._fabric.all_reduce(torch.stack([*sums.values()]) / len(batches), reduce_op="mean")
+        return losses, dict(zip(sums, means, strict=True)), norm
+
+    def _train_step(self, batches: Mapping[int, Any]) -> tuple[float, dict[str, float], float]:
+        """This process's micro-batches -> the whole step's loss and notes, and its learning rate."""
+        schedule, progress = self._config.schedule, self._step / self._config.steps
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        loss, notes = self._loss(batch, progress)
-        if not torch.isfinite(loss):
-            raise TrackerError(
-                f"the loss became {loss.item()} at step {self._step}; the state of the last save is intact"
-            )
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._model.parameters(), config.gradient_clip)
-        self._optimizer.step()
+            group["lr"] = schedule.learning_rate_at(progress, group["rate"])
+        losses, means, norm = self.accumulate(batches)
+        *values, norm = torch.stack([*means.values(), norm]).tolist()
+        notes = dict(zip(means, values, strict=True))
+        loss = notes.pop("loss")
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            self._stop(batches, losses, loss, norm)
+        self._stepper.step()
         self._averaged.update(self._model, self._step)
-        return loss.item(), rate, notes
+        return loss, notes, schedule.learning_rate_at(progress)
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._config.half_precision)
+    def _place(self, micro_batch: int) -> Place:
+        number = self._step * self._count + micro_batch
+        seed = self._config.seed * 1_000_003 + number
+        return Place(self._step / self._config.steps, seed, number * self._micro_batch)
 
-    def _batches(self) -> Iterator[tuple[Tensor, ...]]:
-        """From the current step on; the same for a given seed, however often the run was cut off."""
-        config = self._config
-        data, per_item = self._dataset()
-        skipped, within = divmod(self._step, per_item)
+    def _batches(self) -> Iterator[dict[int, Any]]:
+        """This process's micro-batches of each step by number, from the current step on; the same for a given seed."""
+        config, count, per_item = self._config, self._count, self._source.per_item
+        if self._step >= config.steps:
+            return
+        own = range(self._fabric.global_rank, count, self._fabric.world_size)
+        first, within = divmod(self._step, per_item)
+        blocks = -(-config.steps // per_item)
+        data = self._source.open(self._micro_batch, blocks * count, config.seed)
         loader = DataLoader(
-            Subset(data, range(skipped, len(data))),
+            Subset(data, [block * count + j for block in range(first, blocks) for j in own]),
             batch_size=None,
             num_workers=config.workers,
             prefetch_factor=4 if config.workers else None,
+            pin_memory=self._fabric.device.type == "cuda",
+            worker_init_fn=_one_thread,
         )
-        step = self._step
-        for batches in loader:
-            for batch in batches[within:]:
-                if step < config.steps:
-                    yield batch
-                step += 1
+        items = iter(loader)
+        for _ in range(first, blocks):
+            block = {j: next(items) for j in own}
+            for entry in range(within, per_item):
+                yield {j: batches[entry] for j, batches in block.items()}
+                if self._step == config.steps:
+                    return
             within = 0
 
-    def _save(self) -> None:
-        state = {
-            "step": self._step,
-            "config": asdict(replace(self._config, workers=0)),
-            "model": self._model.state_dict(),
-            "averaged": self._averaged.state,
-            "optimizer": self._optimizer.state_dict(),
-        }
-        temporary = self._folder / (_STATE + ".part")
-        torch.save(state, temporary)
-        os.replace(temporary, self._folder / _STATE)
+    def _tell(self, loss: float, notes: Mapping[str, float], rate: float, seconds: float, memory: int) -> None:
+        report = StepReport(
+            self._step,
+            self._config.steps,
+            loss,
+            rate,
+            self._config.batch_size,
+            seconds,
+            memory,
+            notes,
+            self._model,
+            self._lend_averaged,
+            self._clip,
+        )
+        for observer in self._observers:
+            measured = observer.step(report)
+            if measured:
+                report = replace(report, measured={**report.measured, **measured})
+
+    @contextmanager
+    def _lend_averaged(self) -> Iterator[nn.Module]:
         live = {key: tensor.clone() for key, tensor in self._model.state_dict().items()}
         self._model.load_state_dict(self._averaged.state)
-        self._write(self._folder / _WEIGHTS)
-        self._model.load_state_dict(live)
+        try:
+            yield self._model
+        finally:
+            self._model.load_state_dict(live)
+
+    def _memory(self) -> int:
+        device = self._fabric.device
+        if device.type == "cuda":
+            return torch.cuda.max_memory_allocated(device)
+        return psutil.Process().memory_info().rss
+
+    def _settings(self) -> dict[str, Any]:
+        """What a run's numbers follow from, beside the weights it began with."""
+        config = replace(self._config, workers=0, micro_batch=self._micro_batch)
+        data = {**asdict(self._source.config), "about": self._source.about, "batch_size": None}
+        return {**asdict(config), "processes": self._fabric.world_size, "data": data}
+
+    def _snapshot(self) -> dict[str, Any]:
+        return {"step": self._step, "model": self._model.state_dict(), "optimizer": self._optimizer.state_dict()}
+
+    def _save(self) -> None:
+        if not self._fabric.is_global_zero:
+            return
+        state = {**self._snapshot(), "settings": self._settings(), "averaged": self._averaged.state}
+        write_state(self._folder / STATE, state)
+        with self._lend_averaged():
+            try:
+                self._write(self._folder / WEIGHTS)
+            except CheckpointError as error:
+                raise cannot_write(self._folder / WEIGHTS, error) from error
 
     def _resume(self) -> None:
-        path = self._folder / _STATE
-        if not path.exists():
-            return
-        state = torch.load(path, map_location=self._device, weights_only=True)
-        found = {**state["config"], "steps": self._config.steps}
-        if found != asdict(replace(self._config, workers=0)):
-            raise CheckpointError(f"{path} was made with other settings: {state['config']}; choose another folder")
+        path = self._folder / STATE
+        if path.exists():
+            state = read_pickle(path)
+            try:
+                _check_settings(path, state["settings"], self._settings())
+                self._restore(state)
+            except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                raise CheckpointError(f"{path} is not the state of such a run: {error}") from error
+            logger.info("going on from step %d of %s", self._step, path)
+        steps = self._fabric.all_gather(torch.tensor(self._step)).flatten().tolist()
+        if len(set(steps)) > 1:
+            raise CheckpointError(f"the processes find steps {steps} in {self._folder}: all machines need one folder")
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
         self._model.load_state_dict(state["model"])
-        self._averaged.state = state["averaged"]
         self._optimizer.load_state_dict(state["optimizer"])
+        self._averaged.state = {key: tensor.to(self._fabric.device) for key, tensor in state["averaged"].items()}
         self._step = state["step"]
-        logger.info("going on from step %d of %s", self._step, path)
+
+    def _stop(self, batches: Mapping[int, Any], losses: Mapping[int, Tensor], loss: float, norm: float) -> None:
+        """In all processes at once. The first with a loss that is no number writes its micro-batches down."""
+        broken = not all(torch.isfinite(each) for each in losses.values())
+        flags = self._fabric.all_gather(torch.tensor(int(broken))).flatten().tolist()
+        path = self._folder / f"replay-{self._step}.pt"
+        if self._fabric.global_rank == flags.index(max(flags)):
+            settings = self._settings()
+            micro_batches = {number: tuple(batch) for number, batch in batches.items()}
+            write_replay(path, type(self).__name__, self._model, settings, self._snapshot(), micro_batches)
+        self._fabric.barrier()
+        what = f"the loss became {loss}" if max(flags) else f"the norm of the gradient became {norm}"
+        raise TrackerError(f"{what} at step {self._step}; {path} has what it came from; the last save is intact")
 
 
-class Trainer(Loop):
-    """Trains an MSDeAOT to track."""
+class _Runner(nn.Module):
+    """What the engine wraps: its precision and its averaging of gradients are about what runs inside `forward`."""
 
-    columns = ("frames",)
-    _model: MSDeAOT
-    _config: TrainConfig
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
 
-    def _dataset(self) -> tuple[ProceduralBatches, int]:
-        config, per_item = self._config, self._config.batches.samples_per_clip
-        return ProceduralBatches(config.batches, -(-config.steps // per_item), config.seed), per_item
+    def forward(self, compute: Callable[[], Any]) -> Any:
+        return compute()
 
-    def _loss(self, batch: tuple[Tensor, Tensor], progress: float) -> tuple[Tensor, tuple[int]]:
-        config, schedule = self._config, self._config.schedule
-        length = schedule.length_at(progress)
-        frames, labels = (part[:, :length].to(self._device) for part in batch)
-        frames, labels = frames.float() / 255, labels.long()
-        slots = torch.stack([torch.randperm(self._model.preset.model.objects) for _ in labels])
-        channels = F.pad(slots + 1, (1, 0)).to(self._device)  # the background stays in channel 0
-        with self._autocast():
-            logits = rollout(
-                self._model, frames, labels, config.memory, channels=channels, true_masks=progress < schedule.true_masks
-            )
-        hard_fraction, auxiliary = schedule.hard_fraction_at(progress), schedule.auxiliary_at(progress)
-        return self._over_frames(logits, labels, hard_fraction, auxiliary), (length,)
 
-    def _over_frames(self, logits: Tensor, labels: Tensor, hard_fraction: float, auxiliary: float) -> Tensor:
-        """Mean over the propagated frames, plus the reference frame's own decoding while that is weighted."""
-        stride = self._config.loss_stride
-        labels = labels[:, :, ::stride, ::stride]
-        first = 0 if auxiliary > 0 else 1
-        size, align = labels.shape[-2:], self._model.preset.model.align_corners
-        losses = []
-        for t in range(first, labels.shape[1]):
-            enlarged = F.interpolate(logits[:, t], size, mode="bilinear", align_corners=align)
-            losses.append(segmentation_loss(enlarged, labels[:, t], hard_fraction) * (auxiliary if t == 0 else 1.0))
-        return torch.stack(losses).sum() / (labels.shape[1] - 1)
+def share_out(config: LoopConfig, processes: int) -> tuple[int, int]:
+    """Samples of a micro-batch, and micro-batches of a step in all. InputError: they do not add up."""
+    size, micro = config.batch_size, config.micro_batch
+    if size < 1 or processes < 1 or (micro is None and size % processes):
+        raise InputError(f"a batch of {size} cannot be shared out among {processes} processes")
+    micro = size // processes if micro is None else micro
+    if micro < 1 or size % (micro * processes):
+        raise InputError(
+            f"a batch of {size} is not made of micro-batches of {micro}, as many for each of {processes} processes"
+        )
+    return micro, size // micro
 
-    def _write(self, path: Path) -> None:
-        save_checkpoint(path, self._model)
+
+def _check_settings(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    if any(found[key] != wanted[key] for key in _SPLIT):
+        there, here = (", ".join(f"{key} {each[key]}" for key in _SPLIT) for each in (found, wanted))
+        raise CheckpointError(f"{path} was made with {there}; with {here} the run would not be the same one")
+    others = [key for key in wanted if key != "steps" and found[key] != wanted[key]]
+    if others:
+        there, here = (", ".join(f"{key} {each[key]}" for key in others) for each in (found, wanted))
+        raise CheckpointError(f"{path} was made with other settings: {there}, not {here}; choose another folder")
+
+
+def _one_thread(worker: int) -> None:
+    """Workers are as many as there are cores for them."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..initializers.alpha_refine_net import CROP, AlphaRefineNet, Refinement, middle
 from ..initializers.ar_small import save_ar_small
-from .crops import CropBatches, CropConfig
-from .loop import Loop, LoopConfig
+from .config import LoopConfig
+from .crops import CropBatch
+from .loop import Loop, Place
 from .schedule import Schedule
 
 _CORNERS = 4.0  # weight of the corners' error, as a share of the crop's side, beside the mask's losses
@@ -20,29 +22,28 @@ _CORNERS = 4.0  # weight of the corners' error, as a share of the crop's side, b
 
 @dataclass(frozen=True)
 class RefinerConfig(LoopConfig):
+    batch_size: int = 16  # crops
     schedule: Schedule = Schedule(learning_rate=1.5e-3)
-    batches: CropConfig = CropConfig()
 
 
 class RefinerTrainer(Loop):
     """Trains a network of Alpha-Refine's form."""
 
-    columns = ("jaccard", "corners")  # soft IoU of the masks; mean error of the corners in pixels of the crop
     _model: AlphaRefineNet
-    _config: RefinerConfig
 
-    def _dataset(self) -> tuple[CropBatches, int]:
-        config, per_item = self._config, self._config.batches.pairs_per_clip
-        return CropBatches(config.batches, -(-config.steps // per_item), config.seed), per_item
-
-    def _loss(self, batch: tuple[Tensor, ...], progress: float) -> tuple[Tensor, tuple[str, str]]:
-        crops, masks, corners, references = (part.to(self._device) for part in batch)
+    def _loss(self, batch: CropBatch, place: Place) -> tuple[Tensor, Mapping[str, Tensor]]:
+        crops, masks, corners, references = batch
         crops = (crops.float() / 255).contiguous(memory_format=torch.channels_last)
-        with self._autocast():
-            maps = self._model.encode(crops)
-            found = self._model.compare(maps, middle(maps)[references])
-        overlap, entropy, error = refinement_errors(found, masks.float() / 255, corners)
-        return entropy + 1 - overlap + _CORNERS * error / CROP, (f"{overlap.item():.4f}", f"{error.item():.2f}")
+        maps = self._model.encode(crops)
+        found = self._model.compare(maps, middle(maps)[references])
+        with torch.autocast(crops.device.type, enabled=False):
+            overlap, entropy, error = refinement_errors(found, masks.float() / 255, corners)
+        # soft IoU of the masks; mean error of the corners in pixels of the crop
+        notes = {"jaccard": overlap.detach(), "corners": error.detach()}
+        return entropy + 1 - overlap + _CORNERS * error / CROP, notes
+
+    def _compiled(self) -> tuple[nn.Module, ...]:
+        return (self._model.backbone,)
 
     def _write(self, path: Path) -> None:
         save_ar_small(path, self._model)

@@ -24,6 +24,10 @@ class Source(Protocol):
     def about(self) -> str:
         """What it is, in a line."""
 
+    @property
+    def config(self) -> Any:
+        """Its settings, a frozen dataclass."""
+
     def open(self, micro_batch: int, items: int, seed: int) -> Dataset[list[Any]]:
         """`items` lists of `per_item` micro-batches of that many samples each. InputError: it has no such batches."""
 
