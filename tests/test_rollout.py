@@ -1,17 +1,22 @@
 """A clip through the model as in tracking, its loss, its schedule, and what of the model is trained."""
 
+from dataclasses import replace
+from itertools import accumulate
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 
 from msdeaot_tracker import Tracker
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig
 from msdeaot_tracker.data.procedural import ClipConfig, generate_clip
 from msdeaot_tracker.images import VOID
 from msdeaot_tracker.models import MSDeAOT
+from msdeaot_tracker.models.encoder import SwinEncoder
 from msdeaot_tracker.training.config import LoopConfig
-from msdeaot_tracker.training.losses import bootstrapped_cross_entropy, soft_jaccard_loss
+from msdeaot_tracker.training.losses import bootstrapped_cross_entropy, segmentation_loss, soft_jaccard_loss
 from msdeaot_tracker.training.parameters import AveragedWeights, parameter_groups
 from msdeaot_tracker.training.rollout import rollout
 from msdeaot_tracker.training.schedule import Schedule
@@ -32,34 +37,59 @@ def tiny(seed: int = 0) -> MSDeAOT:
     return MSDeAOT(TINY).eval()
 
 
+def tiny_swin() -> MSDeAOT:
+    torch.manual_seed(0)
+    settings = ModelConfig("", (Stage(16, 1, 16), Stage(8, 1, 16, memory_stride=2)), window=2, align_corners=False)
+    encoder = SwinEncoder(24, depths=(1, 2, 2), heads=(2, 2, 2), window=3)
+    return MSDeAOT(Preset("", settings, MEMORY, TrackerConfig(long_edge=96)), encoder).eval()
+
+
+def frozen_tiny() -> MSDeAOT:
+    torch.manual_seed(0)
+    return MSDeAOT(replace(TINY, model=replace(TINY.model, frozen_batch_norm=True)))
+
+
 @pytest.fixture(scope="module")
 def clip():
     return generate_clip(5, ClipConfig(height=81, width=97, frames=6, min_objects=2, max_objects=3))
 
 
-def as_batch(clip) -> tuple[torch.Tensor, torch.Tensor]:
-    frames = torch.from_numpy(clip.frames).permute(0, 3, 1, 2)[None].float() / 255
-    return frames, torch.from_numpy(clip.labels)[None].long()
+def as_batch(frames: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(frames).permute(0, 3, 1, 2)[None].float() / 255, torch.from_numpy(labels)[None].long()
 
 
-def test_what_is_trained_is_what_tracks(clip):
-    """The rollout's labels are the Tracker's, frame by frame, long after the first memory write and eviction."""
-    model = tiny()
-    frames, labels = as_batch(clip)
-    with torch.inference_mode():
-        logits = rollout(model, frames, labels, MEMORY)[0]
-        expected = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=True).argmax(dim=1).numpy()
-    tracker = Tracker(model)
-    tracker.initialize(clip.frames[0], {k: clip.labels[0] == k for k in np.unique(clip.labels[0]) if k})
-    for t in range(1, len(clip.frames)):
-        assert np.array_equal(tracker.track(clip.frames[t]).labels, expected[t])
+class TestWhatIsTrainedIsWhatTracks:
+    """Against the Tracker's own results, on several objects, after memory has grown and evicted."""
+
+    @pytest.mark.parametrize("align_corners", [True, False])
+    def test_logits_and_labels_frame_by_frame(self, clip, align_corners):
+        model = tiny() if align_corners else tiny_swin()
+        rows, columns = (81, 97) if align_corners else (80, 96)
+        pictures, masks = clip.frames[:, :rows, :columns], clip.labels[:, :rows, :columns]
+        frames, labels = as_batch(pictures, masks)
+        with torch.inference_mode():
+            found = rollout(model, frames, labels, MEMORY)[0]
+            enlarged = F.interpolate(found, labels.shape[-2:], mode="bilinear", align_corners=align_corners)
+        decoded = []
+        model.decoder.register_forward_hook(lambda module, given, logits: decoded.append(logits[0]))
+        tracker = Tracker(model)
+        tracker.initialize(pictures[0], {k: masks[0] == k for k in np.unique(masks[0]) if k})
+        known = len(tracker.object_ids) + 1
+        assert known > 2
+        for t in range(1, len(pictures)):
+            result = tracker.track(pictures[t])
+            assert torch.allclose(found[t, :known], decoded[-1][:known], atol=1e-3)
+            assert np.array_equal(result.labels, enlarged[t].argmax(dim=0).numpy())
+        assert len(decoded) == len(pictures) - 1
+        assert max(found[t, :known].std() for t in range(1, len(pictures))) > 0.1
+        assert tracker._groups[0].memory.view().long_term_frames == (0, 4)  # 2 was there, and had to go
 
 
 @pytest.mark.parametrize("channels", [[0, 5, 1, 8, 2, 3, 4, 6, 7, 10, 9], [3, 5, 1, 8, 2, 0, 4, 6, 7, 10, 9]])
 def test_channels_are_another_naming_of_the_identities(clip, channels):
     """A model whose identity channels are permuted does with plain channels what the model does with permuted ones."""
     model, renamed = tiny(), tiny()
-    frames, labels = as_batch(clip)
+    frames, labels = as_batch(clip.frames, clip.labels)
     channels = torch.tensor([channels])
     with torch.inference_mode():
         for stage in renamed.stages:
@@ -77,7 +107,7 @@ def test_channels_are_another_naming_of_the_identities(clip, channels):
 
 def test_true_masks_reach_the_memory_of_later_frames_only(clip):
     model = tiny()
-    frames, labels = as_batch(clip)
+    frames, labels = as_batch(clip.frames, clip.labels)
     changed = labels.clone()
     changed[:, 1] = 0
     with torch.inference_mode():
@@ -94,6 +124,71 @@ def test_void_pixels_of_the_reference_are_no_object():
     void[:, 0, :5] = VOID
     switched_off = [(rollout(model, frames, y, MEMORY) < -9e3).all(dim=(-1, -2)) for y in (labels, void)]
     assert torch.equal(*switched_off) and switched_off[0].sum() == 2 * (model.preset.model.objects - 1)
+
+
+def one_object(frames: int, size: int = 65) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    labels = torch.zeros(1, frames, size, size, dtype=torch.int64)
+    labels[:, :, 10:40, 15:45] = 1
+    return torch.rand(1, frames, 3, size, size), labels
+
+
+def gradients(model: MSDeAOT, frames, labels, seed: int = 0, **settings) -> dict[str, torch.Tensor | None]:
+    model.zero_grad(set_to_none=True)
+    torch.manual_seed(seed)
+    logits = rollout(model, frames, labels, MEMORY, **settings)
+    segmentation_loss(
+        logits[0], F.interpolate(labels[0, :, None].float(), logits.shape[-2:])[:, 0].long(), 0.5
+    ).backward()
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+class TestFrozenIdentity:
+    @pytest.mark.parametrize("true_masks", [False, True])
+    def test_only_with_predicted_masks_the_identity_embedding_does_not_learn(self, true_masks):
+        model = tiny().train()
+        found = gradients(model, *one_object(3), freeze_identity=True, true_masks=true_masks)
+        without = {name for name, gradient in found.items() if gradient is None}
+        identity = {name for name in found if ".identity." in name}
+        assert without == (set() if true_masks else identity) and len(identity) == 8
+
+    def test_what_is_computed_stays_the_same(self):
+        model, batch = tiny(), one_object(3)
+        with torch.inference_mode():
+            one, two = (rollout(model, *batch, MEMORY, freeze_identity=frozen) for frozen in (False, True))
+        assert torch.equal(one, two)
+
+
+class TestCheckpointedFrames:
+    @pytest.mark.parametrize("build", [frozen_tiny, tiny])
+    def test_gradients_and_statistics_are_the_same_with_dropout(self, build):
+        batch, states, found = one_object(5), [], []
+        for checkpointed, seed in ((False, 3), (True, 3), (True, 4)):
+            model = build().train()
+            found.append(gradients(model, *batch, seed, checkpoint_frames=checkpointed))
+            states.append(model.state_dict())
+        kept, again, other = found
+        assert all(torch.allclose(kept[key], again[key], rtol=1e-4, atol=1e-6) for key in kept)
+        assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+        assert not all(torch.allclose(kept[key], other[key], rtol=1e-2, atol=1e-4) for key in kept)
+
+    def test_a_further_frame_takes_far_less_memory(self):
+        model = frozen_tiny().train()
+        by_frame = {}
+        for checkpointed in (False, True):
+            few, many = (peak_bytes(model, *one_object(n), checkpoint_frames=checkpointed) for n in (3, 7))
+            by_frame[checkpointed] = (many - few) / 4
+        assert by_frame[True] < 0.25 * by_frame[False]
+
+
+def peak_bytes(model: MSDeAOT, frames, labels, **settings) -> int:
+    """The most that torch's CPU allocator held at once for a forward and a backward pass."""
+    model.zero_grad(set_to_none=True)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        gradients(model, frames, labels, **settings)
+    events = recorded.profiler.kineto_results.events()
+    changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
+    return max(accumulate(change for _, change in changes))
 
 
 class TestLosses:
