@@ -6,18 +6,19 @@ from itertools import accumulate
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from msdeaot_tracker import Tracker
+from msdeaot_tracker import InputError, Tracker
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig
 from msdeaot_tracker.data.procedural import ClipConfig, generate_clip
 from msdeaot_tracker.images import VOID
 from msdeaot_tracker.models import MSDeAOT
-from msdeaot_tracker.models.encoder import SwinEncoder
+from msdeaot_tracker.models.encoder import SwinEncoder, build_encoder
 from msdeaot_tracker.training.config import LoopConfig
 from msdeaot_tracker.training.losses import bootstrapped_cross_entropy, segmentation_loss, soft_jaccard_loss
-from msdeaot_tracker.training.parameters import AveragedWeights, parameter_groups
+from msdeaot_tracker.training.parameters import AveragedWeights, freeze, parameter_groups
 from msdeaot_tracker.training.rollout import rollout
 from msdeaot_tracker.training.schedule import Schedule
 
@@ -143,6 +144,12 @@ def gradients(model: MSDeAOT, frames, labels, seed: int = 0, **settings) -> dict
     return {name: p.grad for name, p in model.named_parameters()}
 
 
+def _reaches(output: torch.Tensor, parameter: torch.Tensor) -> bool:
+    return output.requires_grad and (
+        torch.autograd.grad(output.sum(), parameter, retain_graph=True, allow_unused=True)[0] is not None
+    )
+
+
 class TestFrozenIdentity:
     @pytest.mark.parametrize("true_masks", [False, True])
     def test_only_with_predicted_masks_the_identity_embedding_does_not_learn(self, true_masks):
@@ -217,6 +224,18 @@ class TestLosses:
         found.backward()
         assert not logits.grad[..., 5:].any() and logits.grad[..., :5].any()
 
+    @pytest.mark.parametrize("loss", [lambda *a: segmentation_loss(*a, 0.3), soft_jaccard_loss])
+    def test_a_batch_may_be_shared_out(self, loss):
+        """Also with unequal numbers of objects, unknown pixels, and samples that show no object."""
+        torch.manual_seed(0)
+        logits, labels = 3 * torch.randn(4, 5, 6, 7), torch.randint(0, 5, (4, 6, 7))
+        labels[0], labels[1, 3:] = 0, VOID
+        labels[2] = labels[2].clamp(max=1)
+        whole = loss(logits, labels)
+        for size in (1, 2):
+            parts = [loss(*part) for part in zip(logits.split(size), labels.split(size), strict=True)]
+            assert torch.stack(parts).mean().item() == pytest.approx(whole.item(), rel=1e-5)
+
     def test_a_frame_without_objects_has_no_jaccard_loss(self):
         logits = torch.randn(1, 3, 4, 4, requires_grad=True)
         loss = soft_jaccard_loss(logits, torch.zeros(1, 4, 4, dtype=torch.int64))
@@ -235,14 +254,96 @@ class TestSchedule:
         assert schedule.auxiliary_at(0) == 1 and schedule.auxiliary_at(0.5) == 0
         assert [schedule.length_at(p) for p in (0, 0.49, 0.5, 1)] == [3, 3, 4, 5]
 
-    def test_biases_and_norms_do_not_decay(self):
+    def test_a_share_of_the_rate_ends_where_the_whole_ends(self):
+        schedule = Schedule(learning_rate=1.0, final_learning_rate=0.1, warm_up=0.1, decay_power=1.0)
+        assert schedule.learning_rate_at(0.1, 0.1) == pytest.approx(0.1 + 0.1 * 0.9)
+        assert schedule.learning_rate_at(1.0, 0.1) == pytest.approx(0.1)
+
+
+class TestParameters:
+    def test_biases_norms_and_the_output_do_not_decay(self):
         model = tiny()
         decayed, free = parameter_groups(model, LoopConfig(weight_decay=0.07))
         assert decayed["weight_decay"] == 0.07 and free["weight_decay"] == 0
+        assert decayed["rate"] == free["rate"] == 1
         assert len(decayed["params"]) + len(free["params"]) == len(list(model.parameters()))
         bare = {id(p) for p in free["params"]}
-        assert {id(model.layers[0].norm1.weight), id(model.layers[0].to_gate.bias)} <= bare
-        assert id(model.layers[0].to_gate.weight) not in bare
+        layer = model.layers[0]
+        assert {id(p) for p in (layer.norm1.weight, layer.to_gate.bias, model.decoder.output.weight)} <= bare
+        assert id(layer.to_gate.weight) not in bare
+
+    def test_position_terms_of_swin_do_not_decay(self):
+        model = tiny_swin()
+        free = [p for g in parameter_groups(model, LoopConfig()) if g["weight_decay"] == 0 for p in g["params"]]
+        tables = [p for name, p in model.named_parameters() if name.endswith("relative_position_bias_table")]
+        assert len(tables) == 5 and all(any(p is q for q in free) for p in tables)
+
+    def test_the_encoder_has_a_rate_of_its_own(self):
+        model = tiny()
+        groups = parameter_groups(model, LoopConfig(encoder_rate=0.1))
+        assert sorted((g["rate"], g["weight_decay"]) for g in groups) == [(0.1, 0), (0.1, 0.05), (1, 0), (1, 0.05)]
+        slow = {id(p) for g in groups if g["rate"] == 0.1 for p in g["params"]}
+        assert slow == {id(p) for p in model.encoder.parameters()}
+
+    def test_an_optimizer_state_finds_its_parameters_again(self):
+        """What was saved of one model goes on with another one of the same settings."""
+        config, states = LoopConfig(encoder_rate=0.1, frozen=("stem",)), []
+        for seed in (0, 1):
+            model = tiny(seed)
+            freeze(model, config.frozen)
+            optimizer = torch.optim.AdamW(parameter_groups(model, config), lr=1e-3)
+            if not states:
+                for parameter in model.parameters():
+                    parameter.grad = torch.ones_like(parameter) * parameter.numel()
+                optimizer.step()
+                states.append(optimizer.state_dict())
+            else:
+                optimizer.load_state_dict(states[0])
+                found = {
+                    p: optimizer.state[p]["exp_avg"].flatten()[0].item() for p in model.parameters() if p.requires_grad
+                }
+                assert all(mean == pytest.approx(0.1 * p.numel()) for p, mean in found.items())
+
+    @pytest.mark.parametrize("encoder", ["resnet50", "resnet_small", "mobilenetv2", "swin_base"])
+    @pytest.mark.parametrize("part", ["stem", "stage1", "encoder"])
+    def test_a_frozen_part_is_what_it_says(self, encoder, part):
+        """The stem and the first stage make the stride-4 map; only what makes the coarser ones learns without them."""
+        model = nn.Module()
+        model.preset = replace(TINY, model=replace(TINY.model, encoder=encoder))
+        model.encoder = build_encoder(model.preset.model)
+        freeze(model, ["stem", "stage1"] if part == "stage1" else [part])
+        left = {name for name, p in model.encoder.named_parameters() if p.requires_grad}
+        features = model.encoder(torch.rand(2, 3, 64, 64))
+        assert features.deep.requires_grad == (part != "encoder")
+        assert bool(left) == (part != "encoder")
+        first = features.maps[4]
+        learns = {name for name, p in model.encoder.named_parameters() if p.requires_grad and _reaches(first, p)}
+        if part == "stem":
+            assert learns
+        elif encoder == "swin_base" and part == "stage1":
+            assert learns == {"norms.0.weight", "norms.0.bias"}
+        else:
+            assert not learns
+
+    def test_a_frozen_batch_norm_stands_still_while_the_model_trains(self):
+        model = tiny()
+        freeze(model, ["stem"])
+        model.train()
+        before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+        torch.manual_seed(0)
+        images = torch.rand(2, 3, 65, 65)
+        one = model.encoder.network.bn1(model.encoder.network.conv1(images))
+        both = model.encoder.network.bn1(model.encoder.network.conv1(torch.cat([images, 5 * images])))[:2]
+        model.encode(images)
+        after = model.state_dict()
+        changed = {key for key in before if not torch.equal(before[key], after[key])}
+        assert torch.allclose(one, both, atol=1e-5)
+        assert changed and not any(key.startswith(("encoder.network.conv1", "encoder.network.bn1")) for key in changed)
+
+    @pytest.mark.parametrize("name", ["decoder", "stage9", ""])
+    def test_an_unknown_part_is_an_error_that_lists_the_known_ones(self, name):
+        with pytest.raises(InputError, match="encoder, stem, stage1"):
+            freeze(tiny(), [name])
 
     def test_averaged_weights_follow_the_model(self):
         model = torch.nn.Linear(1, 1)

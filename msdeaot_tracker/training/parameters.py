@@ -26,7 +26,7 @@ _ENCODER_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
 def parameter_groups(model: nn.Module, config: LoopConfig) -> list[dict[str, Any]]:
     """The trained parameters as groups for an optimizer, each with its `weight_decay` and `rate`.
 
-    `rate` multiplies the schedule's learning rate: `config.encoder_rate` for what is under `encoder.`, else 1.
+    `rate` is a share of the schedule's learning rate: `config.encoder_rate` for what is under `encoder.`, else 1.
     Order follows the model's, so two models of one kind have the same groups.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}

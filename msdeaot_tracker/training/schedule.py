@@ -1,11 +1,8 @@
-"""What changes over a training run, as functions of progress in [0, 1]; and the averaged weights."""
+"""What changes over a training run, as functions of progress in [0, 1]."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
-from torch import nn
 
 
 @dataclass(frozen=True)
@@ -44,29 +41,3 @@ class Schedule:
 def _share(progress: float, span: float) -> float:
     """How much of the first `span` of the run is over."""
     return min(progress / span, 1.0) if span > 0 else 1.0
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Two groups: matrices and filters decay; biases, norms and relative position terms do not (AOT)."""
-    decayed, free = [], []
-    for name, parameter in model.named_parameters():
-        kept = parameter.ndim < 2 or "relative_position_bias_table" in name or name == "decoder.output.weight"
-        (free if kept else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
-
-
-class AveragedWeights:
-    """Exponential moving average of a model's state, AOT's rule: decay 1 - 1 / (0.1 steps), faster at the start."""
-
-    def __init__(self, model: nn.Module, steps: int):
-        self._decay = 1 - 1 / max(0.1 * steps, 1)
-        self.state = {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        decay = min(self._decay, (1 + step) / (10 + step))
-        for key, tensor in model.state_dict().items():
-            if tensor.is_floating_point():
-                self.state[key].lerp_(tensor, 1 - decay)
-            else:
-                self.state[key].copy_(tensor)
