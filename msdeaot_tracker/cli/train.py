@@ -1,78 +1,148 @@
-"""`msdeaot train`: train a preset, or the small initializer, from scratch on procedural video."""
+"""`msdeaot train`: run a recipe, or fine-tune given weights."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ..training.config import LoopConfig
-    from ..training.engine import Fabric
+from .options import add_device_option
 
-INITIALIZER = "ar-small"
+_UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "train",
-        help="train a model from scratch",
-        description="Train a preset from scratch. A run that was cut off goes on when the same command is given again.",
+        help="train a model by a recipe, or fine-tune one",
+        description="Runs a recipe, or fine-tunes weights on a folder of videos with masks. A run that was cut off "
+        "goes on when the same command is given again. --dry-run tells what would run, what is missing, what it costs.",
     )
-    parser.add_argument(
-        "--preset",
-        default="msdeaot-small",
-        help=f"what to train; {INITIALIZER}: the initializer (default: %(default)s)",
-    )
-    parser.add_argument("--data", default="procedural", choices=["procedural"], help="what to train on")
-    parser.add_argument("--steps", type=int, default=10_000, help="optimizer steps (default: %(default)s)")
-    parser.add_argument(
-        "--batch-size", type=int, help=f"clips per step (default: 4), or crops for {INITIALIZER} (default: 16)"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1, help="processes that make clips (default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda[:i] or mps (default: %(default)s)")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="weights, state and log are written here"
-    )
+    _add_what(parser.add_argument_group("what is trained"))
+    _add_data(parser.add_argument_group("on what"))
+    _add_schedule(parser.add_argument_group("how"))
+    _add_machine(parser.add_argument_group("on which machine"))
+    _add_watching(parser.add_argument_group("what is seen of it"))
     parser.set_defaults(run=run)
 
 
+def _add_what(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("recipe", nargs="?", metavar="RECIPE", help="one of --list")
+    group.add_argument("--list", action="store_true", help="name the recipes")
+    group.add_argument("--finetune", type=Path, metavar="WEIGHTS", help="train these further, on --data DIR")
+    group.add_argument("--preset", metavar="NAME", help="of the weights of --finetune, if the file does not say it")
+    group.add_argument("--start", type=Path, metavar="WEIGHTS", help="weights from which the recipe starts")
+    group.add_argument(
+        "--encoder-weights",
+        type=Path,
+        metavar="FILE",
+        help="ImageNet weights of the encoder, for recipes that start from them (default: timm downloads them)",
+    )
+    group.add_argument("--freeze-encoder", action="store_true", help="leave the encoder as it is")
+    group.add_argument("--out", type=Path, metavar="DIR", help="weights, state and log are written here")
+
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="where a dataset of the recipe is (`msdeaot data list` names them); repeatable. With --finetune simply "
+        "DIR: JPEGImages/<video>/*.jpg and Annotations/<video>/*.png",
+    )
+    group.add_argument("--data-root", type=Path, metavar="DIR", help="the datasets not named are DIR/NAME")
+    group.add_argument("--workers", type=int, metavar="N", help="processes that make batches, per training process")
+
+
+def _add_schedule(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--steps", type=int, metavar="N", help="of the optimizer; the schedule is stretched over them")
+    group.add_argument("--batch-size", type=int, metavar="N", help="samples per step, over all processes")
+    group.add_argument(
+        "--micro-batch",
+        type=int,
+        metavar="N",
+        help="samples computed at once, gradients adding up: the samples and steps stay, memory shrinks",
+    )
+    group.add_argument("--size", type=int, metavar="PIXELS", help="both sides of a frame")
+    group.add_argument("--seed", type=int, metavar="N")
+    group.add_argument(
+        "--set",
+        dest="settings",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="change another setting of the run, as in schedule.learning_rate=1e-4; repeatable",
+    )
+
+
+def _add_machine(group: argparse._ArgumentGroup) -> None:
+    add_device_option(group)
+    group.add_argument(
+        "--devices", type=int, metavar="N", help="processes on this machine (default: the recipe's, as far as GPUs are)"
+    )
+    group.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (default: %(default)s)")
+    group.add_argument("--precision", choices=["32-true", "bf16-mixed"], help="default: the recipe's")
+    group.add_argument("--compile", action="store_true", help="through torch.compile")
+    group.add_argument(
+        "--checkpoint-frames", action="store_true", help="less memory: frames are computed again for their gradients"
+    )
+    group.add_argument("--small-memory", action="store_true", help="--checkpoint-frames --micro-batch 1")
+    group.add_argument(
+        "--time-budget",
+        type=_seconds,
+        metavar="TIME",
+        help="as 9m or 1h30m: save and stop after it; the same command goes on. The schedule is by steps",
+    )
+
+
+def _add_watching(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--dry-run", action="store_true", help="tell what would run; train nothing")
+    group.add_argument("--tensorboard", action="store_true", help="write charts for TensorBoard")
+    group.add_argument(
+        "--picture-every", type=int, metavar="N", help="steps between pictures of a clip (default: none)"
+    )
+    group.add_argument(
+        "--validate",
+        metavar="DIR",
+        help="track whole sequences of DIR (JPEGImages, Annotations), or `procedural` ones, and log the scores",
+    )
+    group.add_argument("--validate-every", type=int, default=1000, metavar="N", help="steps (default: %(default)s)")
+    group.add_argument(
+        "--replay", type=Path, metavar="FILE", help="compute the saved step of a run that broke off again"
+    )
+
+
+def _seconds(text: str) -> float:
+    """The text 1h30m as 5400."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time, as 90s, 9m or 1h30m are")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
 def run(args: argparse.Namespace) -> int:
-    import torch
-
     from ..training.engine import launch, make_fabric
+    from ..training.recipes import RECIPES
+    from ..types import InputError
+    from .train_dry_run import describe
+    from .train_plan import plan_from
+    from .train_run import count_devices, train
 
-    torch.manual_seed(args.seed)
-    config = _config(args)
-    fabric = make_fabric(args.device, precision=config.precision)
-    print(f"training {args.preset} on {fabric.device}, {args.steps} steps of {config.batch_size} samples")
-    print(f"weights: {launch(fabric, _train, args, config)}")
+    if args.list:
+        for recipe in RECIPES.values():
+            print(f"{recipe.name:24} {recipe.about}")
+        return 0
+    plan = plan_from(args)
+    devices = count_devices(args, plan.recipe)
+    if args.dry_run:
+        return describe(plan, devices * args.nodes, args.device)
+    if args.out is None:
+        raise InputError("--out DIR: where the weights are to be written")
+    plan.check_start()
+    fabric = make_fabric(args.device, devices=devices, nodes=args.nodes, precision=plan.config.precision)
+    result = launch(fabric, train, plan, args)
+    print(f"weights: {result.weights}")
+    if result.step < plan.config.steps:
+        print(f"stopped after {args.time_budget:g} s at step {result.step} of {plan.config.steps}; the command goes on")
     return 0
-
-
-def _config(args: argparse.Namespace) -> LoopConfig:
-    from ..training.config import TrainConfig
-    from ..training.refining import RefinerConfig
-
-    size = {} if args.batch_size is None else {"batch_size": args.batch_size}
-    kind = RefinerConfig if args.preset == INITIALIZER else TrainConfig
-    return kind(steps=args.steps, seed=args.seed, workers=args.workers, **size)
-
-
-def _train(fabric: Fabric, args: argparse.Namespace, config: LoopConfig) -> Path:
-    from ..config import find_preset
-    from ..initializers.ar_small_net import build_ar_small
-    from ..models import MSDeAOT
-    from ..training.observers import CsvLog, ProgressBar
-    from ..training.refining import RefinerTrainer
-    from ..training.sources import CropSource, ProceduralSource
-    from ..training.tracking import Trainer
-
-    observers = (CsvLog(args.out), ProgressBar())
-    if args.preset == INITIALIZER:
-        return RefinerTrainer(
-            build_ar_small(), config, args.out, CropSource(), fabric=fabric, observers=observers
-        ).run()
-    model = MSDeAOT(find_preset(args.preset))
-    return Trainer(model, config, args.out, ProceduralSource(), fabric=fabric, observers=observers).run()
