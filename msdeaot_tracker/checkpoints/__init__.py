@@ -1,6 +1,15 @@
-"""Weights on disk: our format, the official releases of DeAOT and VMOS, and the models built from them."""
+"""Weights on disk: our format, official releases of DeAOT and VMOS, ImageNet encoders, and models built from them."""
 
 from .cache import file_sha256, find_weights
+from .imagenet import load_imagenet
 from .io import load_model, load_state, save_checkpoint, shipped_weights
 
-__all__ = ["file_sha256", "find_weights", "load_model", "load_state", "save_checkpoint", "shipped_weights"]
+__all__ = [
+    "file_sha256",
+    "find_weights",
+    "load_imagenet",
+    "load_model",
+    "load_state",
+    "save_checkpoint",
+    "shipped_weights",
+]

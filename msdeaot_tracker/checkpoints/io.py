@@ -108,15 +108,36 @@ def write_tensors(
 def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
     """Tensors by name, not yet compared with a model. CheckpointError: missing, damaged, hostile, or another kind."""
     path = Path(path)
+    return _read_own(path) if _is_safetensors(path) else _read_pickle(path)
+
+
+def read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The state dict in a file of somebody else's: safetensors, or a PyTorch checkpoint that is one or holds one.
+
+    CheckpointError: missing, damaged, hostile, or without one.
+    """
+    path = Path(path)
+    if _is_safetensors(path):
+        return read_tensors(path)[0]
+    content = read_pickle(path)
+    if isinstance(content, dict):
+        content = next((content[key] for key in ("state_dict", "model") if key in content), content)
+    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
+        raise CheckpointError(f"{path} holds no state dict of tensors")
+    return {str(key): tensor for key, tensor in content.items()}
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Or a PyTorch checkpoint; CheckpointError: neither."""
     try:
         with path.open("rb") as file:
             head = file.read(9)
     except OSError as error:
         raise CheckpointError(f"cannot read weights {path}: {error.strerror}") from error
     if head[8:9] == b"{":  # the length of a JSON header, then the header
-        return _read_own(path)
+        return True
     if head[:2] == b"PK" or head[:1] == b"\x80":  # zip archive, or a bare pickle before PyTorch 1.6
-        return _read_pickle(path)
+        return False
     raise CheckpointError(f"{path} is no weights file: neither safetensors nor a PyTorch checkpoint")
 
 
@@ -154,7 +175,7 @@ def shipped_weights(preset: Preset) -> Path:
     return path
 
 
-def read_tensors(path: str | os.PathLike[str], expected: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: str | os.PathLike[str], expected: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file. CheckpointError: missing, damaged, or not of the expected format."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -164,7 +185,7 @@ def read_tensors(path: str | os.PathLike[str], expected: str) -> tuple[dict[str,
         raise CheckpointError(f"cannot read weights {path}: {error.strerror or error}") from error
     except safetensors.SafetensorError as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
-    if metadata.get("format") != expected:
+    if expected is not None and metadata.get("format") != expected:
         raise CheckpointError(f"{path} is of format {metadata.get('format')!r}, expected {expected!r}")
     return state, metadata
 

@@ -1,0 +1,84 @@
+"""Image encoders trained on ImageNet, which a training starts from: timm's files, strict in both directions."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from ..models import MSDeAOT
+from ..types import CheckpointError, InputError
+from .cache import find_weights
+from .convert import check_shapes
+from .io import read_state
+
+# Encoder -> pattern of one of our keys -> timm's key. torchvision names a ResNet's tensors in the same way.
+_NAMES: dict[str, dict[str, str]] = {
+    "mobilenetv2": {
+        r"stem\.0\.(.+)": r"conv_stem.\1",
+        r"stem\.1\.(.+)": r"bn1.\1",
+        r"head\.0\.(.+)": r"conv_head.\1",
+        r"head\.1\.(.+)": r"bn2.\1",
+        r"(blocks\..+)": r"\1",
+    },
+    "resnet50": {r"network\.(.+)": r"\1"},
+    "swin_base": {
+        r"(patch_embed\..+)": r"\1",
+        r"stages\.(\d+)\.(.+)": r"layers.\1.blocks.\2",
+        r"merges\.0\.(.+)": r"layers.1.downsample.\1",
+        r"merges\.1\.(.+)": r"layers.2.downsample.\1",
+    },
+}
+
+# Our keys that no such file has; they stay as they are.
+_OURS = r"norms\..+|.+\.num_batches_tracked"
+
+# Keys of a file that fill nothing of ours: classifier, stage at stride 32, what follows from the architecture.
+_UNUSED: dict[str, str] = {
+    "mobilenetv2": r"classifier\..+|.+\.num_batches_tracked",
+    "resnet50": r"fc\..+|layer4\..+|.+\.num_batches_tracked",
+    "swin_base": r"head\..+|norm\..+|layers\.3\..+|.+\.relative_position_index|.+\.attn_mask",
+}
+
+
+def load_imagenet(model: MSDeAOT, path: str | os.PathLike[str] | None = None) -> None:
+    """Fill the encoder of `model`, frozen statistics included, and nothing else.
+
+    path: a state dict as timm names it, safetensors or a PyTorch checkpoint; None: the downloaded file of the manifest.
+
+    InputError: of such an encoder there are no public weights. CheckpointError: no file, or one that does not fit.
+    """
+    name = model.preset.model.encoder
+    if name not in _NAMES:
+        raise InputError(f"no ImageNet weights are known for encoder {name!r}; there are for: {', '.join(_NAMES)}")
+    path = find_weights(f"imagenet-{name.replace('_', '-')}") if path is None else path
+    found = read_state(path)
+    try:
+        state = from_timm(name, found, model.encoder.state_dict())
+    except CheckpointError as error:
+        raise CheckpointError(f"encoder {name}: {path}: {error}") from error
+    model.encoder.load_state_dict(state)
+
+
+def from_timm(name: str, found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of ours from one of timm's; `own`: what the encoder has now. CheckpointError names the first key."""
+    if "layers.0.downsample.reduction.weight" in found:  # Swin's authors count the merging to the stage before it
+        found = {re.sub(r"layers\.(\d+)(?=\.downsample)", _next_layer, key): x for key, x in found.items()}
+    keys = {key: _timm_key(name, key) for key in own if not re.fullmatch(_OURS, key)}
+    used = {key: tensor for key, tensor in found.items() if not re.fullmatch(_UNUSED[name], key)}
+    check_shapes({theirs: tuple(own[key].shape) for key, theirs in keys.items()}, used)
+    return {key: used[keys[key]].to(tensor.dtype) if key in keys else tensor for key, tensor in own.items()}
+
+
+def _timm_key(name: str, key: str) -> str:
+    for pattern, theirs in _NAMES[name].items():
+        match = re.fullmatch(pattern, key)
+        if match:
+            return match.expand(theirs)
+    raise CheckpointError(f"a file of timm's has nothing for {key!r}: the encoder is not a {name}")
+
+
+def _next_layer(match: re.Match[str]) -> str:
+    return f"layers.{int(match[1]) + 1}"
