@@ -13,19 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import cv2
 import psutil
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
 
 from ..checkpoints.io import read_pickle
-from ..types import CheckpointError, InputError, TrackerError
+from ..types import CheckpointError, TrackerError
 from .config import LoopConfig
 from .observers import ClipView, Observer, StepReport
 from .parameters import AveragedWeights, freeze, parameter_groups
-from .replay import write_replay
 from .saving import cannot_write, write_state
+from .sharing import share_out
 from .sources import Source
 
 if TYPE_CHECKING:
@@ -48,12 +46,9 @@ class Place(NamedTuple):
 class Loop(ABC):
     """Trains `model` in place; everything it writes goes to `folder`. A subclass says by which loss.
 
-    A step averages the gradients of n micro-batches. Micro-batch j of step s is entry `s % per_item` of item
-    `(s // per_item) * n + j` of the source's data, and process r of W computes those with j % W == r: one process with
-    n micro-batches and n processes with one each do the same.
-
-    A micro-batch's loss may depend on the weights, the batch, its place and torch's generator, which is seeded before
-    each, and on nothing else: only so does a run that was cut off end as it would have.
+    A step averages the gradients of n micro-batches: one process with n of them and n processes with one each do the
+    same (sharing.Share). A micro-batch's loss may depend on the weights, the batch, its place and torch's generator,
+    which is seeded before each, and on nothing else: only so does a run that was cut off end as it would have.
     """
 
     def __init__(
@@ -72,7 +67,7 @@ class Loop(ABC):
 
         InputError: a batch that cannot be shared out, or a part to freeze that is none.
         """
-        self._micro_batch, self._count = share_out(config, fabric.world_size)
+        self._share = share_out(config, fabric.world_size, fabric.global_rank)
         self._model, self._config, self._folder, self._source = model, config, folder, source
         self._fabric = fabric
         self._observers = tuple(observers) if fabric.is_global_zero else ()
@@ -115,7 +110,8 @@ class Loop(ABC):
         self._resume()
         started, peak = time.perf_counter(), 0
         try:
-            for batches in self._batches():
+            pinned = self._fabric.device.type == "cuda"
+            for batches in self._share.read(self._source, self._config, self._step, pin_memory=pinned):
                 loss, notes, rate = self._train_step(batches)
                 self._step += 1
                 spent = time.perf_counter() - started
@@ -174,35 +170,9 @@ class Loop(ABC):
         return loss, notes, schedule.learning_rate_at(progress)
 
     def _place(self, micro_batch: int) -> Place:
-        number = self._step * self._count + micro_batch
+        number = self._step * self._share.count + micro_batch
         seed = self._config.seed * 1_000_003 + number
-        return Place(self._step / self._config.steps, seed, number * self._micro_batch)
-
-    def _batches(self) -> Iterator[dict[int, Any]]:
-        """This process's micro-batches of each step by number, from the current step on; the same for a given seed."""
-        config, count, per_item = self._config, self._count, self._source.per_item
-        if self._step >= config.steps:
-            return
-        own = range(self._fabric.global_rank, count, self._fabric.world_size)
-        first, within = divmod(self._step, per_item)
-        blocks = -(-config.steps // per_item)
-        data = self._source.open(self._micro_batch, blocks * count, config.seed)
-        loader = DataLoader(
-            Subset(data, [block * count + j for block in range(first, blocks) for j in own]),
-            batch_size=None,
-            num_workers=config.workers,
-            prefetch_factor=4 if config.workers else None,
-            pin_memory=self._fabric.device.type == "cuda",
-            worker_init_fn=_one_thread,
-        )
-        items = iter(loader)
-        for _ in range(first, blocks):
-            block = {j: next(items) for j in own}
-            for entry in range(within, per_item):
-                yield {j: batches[entry] for j, batches in block.items()}
-                if self._step == config.steps:
-                    return
-            within = 0
+        return Place(self._step / self._config.steps, seed, number * self._share.micro_batch)
 
     def _tell(self, loss: float, notes: Mapping[str, float], rate: float, seconds: float, memory: int) -> None:
         report = StepReport(
@@ -240,7 +210,7 @@ class Loop(ABC):
 
     def _settings(self) -> dict[str, Any]:
         """What a run's numbers follow from, beside the weights it began with."""
-        config = replace(self._config, workers=0, micro_batch=self._micro_batch)
+        config = replace(self._config, workers=0, micro_batch=self._share.micro_batch)
         data = {**asdict(self._source.config), "about": self._source.about, "batch_size": None}
         return {**asdict(config), "processes": self._fabric.world_size, "data": data}
 
@@ -264,7 +234,9 @@ class Loop(ABC):
             state = read_pickle(path)
             try:
                 _check_settings(path, state["settings"], self._settings())
-                self._restore(state)
+                self.restore(state)
+                averaged = state["averaged"].items()
+                self._averaged.state = {key: tensor.to(self._fabric.device) for key, tensor in averaged}
             except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
                 raise CheckpointError(f"{path} is not the state of such a run: {error}") from error
             logger.info("going on from step %d of %s", self._step, path)
@@ -272,10 +244,10 @@ class Loop(ABC):
         if len(set(steps)) > 1:
             raise CheckpointError(f"the processes find steps {steps} in {self._folder}: all machines need one folder")
 
-    def _restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Weights, optimizer and step as `_snapshot` gave them."""
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._averaged.state = {key: tensor.to(self._fabric.device) for key, tensor in state["averaged"].items()}
         self._step = state["step"]
 
     def _stop(self, batches: Mapping[int, Any], losses: Mapping[int, Tensor], loss: float, norm: float) -> None:
@@ -284,12 +256,17 @@ class Loop(ABC):
         flags = self._fabric.all_gather(torch.tensor(int(broken))).flatten().tolist()
         path = self._folder / f"replay-{self._step}.pt"
         if self._fabric.global_rank == flags.index(max(flags)):
-            settings = self._settings()
-            micro_batches = {number: tuple(batch) for number, batch in batches.items()}
-            write_replay(path, type(self).__name__, self._model, settings, self._snapshot(), micro_batches)
+            self._write_replay(path, batches)
         self._fabric.barrier()
         what = f"the loss became {loss}" if max(flags) else f"the norm of the gradient became {norm}"
         raise TrackerError(f"{what} at step {self._step}; {path} has what it came from; the last save is intact")
+
+    def _write_replay(self, path: Path, batches: Mapping[int, Any]) -> None:
+        """What `replay.replay` needs; of the state before the step, statistics of batch norms have moved already."""
+        preset = getattr(self._model, "preset", None)
+        content = {"kind": type(self).__name__, "preset": None if preset is None else asdict(preset)}
+        micro_batches = {number: tuple(batch) for number, batch in batches.items()}
+        write_state(path, {**content, **self._snapshot(), "settings": self._settings(), "micro_batches": micro_batches})
 
 
 class _Runner(nn.Module):
@@ -303,19 +280,6 @@ class _Runner(nn.Module):
         return compute()
 
 
-def share_out(config: LoopConfig, processes: int) -> tuple[int, int]:
-    """Samples of a micro-batch, and micro-batches of a step in all. InputError: they do not add up."""
-    size, micro = config.batch_size, config.micro_batch
-    if size < 1 or processes < 1 or (micro is None and size % processes):
-        raise InputError(f"a batch of {size} cannot be shared out among {processes} processes")
-    micro = size // processes if micro is None else micro
-    if micro < 1 or size % (micro * processes):
-        raise InputError(
-            f"a batch of {size} is not made of micro-batches of {micro}, as many for each of {processes} processes"
-        )
-    return micro, size // micro
-
-
 def _check_settings(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     if any(found[key] != wanted[key] for key in _SPLIT):
         there, here = (", ".join(f"{key} {each[key]}" for key in _SPLIT) for each in (found, wanted))
@@ -324,9 +288,3 @@ def _check_settings(path: Path, found: Mapping[str, Any], wanted: Mapping[str, A
     if others:
         there, here = (", ".join(f"{key} {each[key]}" for key in others) for each in (found, wanted))
         raise CheckpointError(f"{path} was made with other settings: {there}, not {here}; choose another folder")
-
-
-def _one_thread(worker: int) -> None:
-    """Workers are as many as there are cores for them."""
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
