@@ -119,9 +119,9 @@ def _draw_wrapped(canvas: np.ndarray, draw, centre: np.ndarray, reach: float) ->
     """Call draw(centre) at every copy of `centre` that reaches into the periodic canvas."""
     for oy in (-FIELD_SIZE, 0, FIELD_SIZE):
         for ox in (-FIELD_SIZE, 0, FIELD_SIZE):
-            copy = centre + (ox, oy)
-            if np.all(copy > -reach) and np.all(copy < FIELD_SIZE + reach):
-                draw(canvas, (int(copy[0]), int(copy[1])))
+            x, y = centre[0] + ox, centre[1] + oy
+            if -reach < x < FIELD_SIZE + reach and -reach < y < FIELD_SIZE + reach:
+                draw(canvas, (int(x), int(y)))
 
 
 def _leaves(rng: np.random.Generator) -> np.ndarray:
