@@ -36,7 +36,8 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
         "--encoder-weights",
         type=Path,
         metavar="FILE",
-        help="ImageNet weights of the encoder, for recipes that start from them (default: timm downloads them)",
+        help="ImageNet weights of the encoder, for recipes that start from them (default: the file that `msdeaot "
+        "weights download imagenet-...` fetches)",
     )
     group.add_argument("--freeze-encoder", action="store_true", help="leave the encoder as it is")
     group.add_argument("--out", type=Path, metavar="DIR", help="weights, state and log are written here")
@@ -133,6 +134,8 @@ def run(args: argparse.Namespace) -> int:
         for recipe in RECIPES.values():
             print(f"{recipe.name:24} {recipe.about}")
         return 0
+    if args.replay is not None:
+        return _replay(args.replay, args.device)
     plan = plan_from(args)
     devices = count_devices(args, plan.recipe)
     if args.dry_run:
@@ -145,4 +148,14 @@ def run(args: argparse.Namespace) -> int:
     print(f"weights: {result.weights}")
     if result.step < plan.config.steps:
         print(f"stopped after {args.time_budget:g} s at step {result.step} of {plan.config.steps}; the command goes on")
+    return 0
+
+
+def _replay(file: Path, device: str) -> int:
+    from ..training.replay import replay
+
+    found = replay(file, device)
+    print(f"step {found.step}: norm of the gradient {found.gradient_norm:.6g}")
+    for number, loss in found.losses.items():
+        print(f"loss of micro-batch {number}: {loss:.6g}")
     return 0

@@ -7,8 +7,8 @@ from torch import nn
 from ..training.config import LoopConfig, TrainConfig
 from ..training.engine import make_fabric
 from ..training.estimates import estimate
-from ..training.sharing import share_out
 from ..training.recipes import IMAGENET, SCRATCH, Mix
+from ..training.sharing import share_out
 from ..types import CheckpointError, InputError, TrackerError
 from .train_plan import Plan
 
@@ -22,7 +22,7 @@ def describe(plan: Plan, processes: int, device: str) -> int:
         _line("our choice", recipe.ours)
     missing = _describe_data(plan)
     if missing:
-        problems.append(f"{missing} of its datasets cannot be used")
+        problems.append(f"{missing} of {len(recipe.data.datasets)} datasets cannot be used")
     model, start_problem = _describe_model(plan)
     problems += start_problem
     _describe_steps(config, processes)
@@ -60,28 +60,22 @@ def _describe_model(plan: Plan) -> tuple[nn.Module, list[str]]:
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     _line("model", f"{recipe.preset}, {millions:.1f} million parameters")
     if plan.start is not None:
-        text = f"weights of {plan.start}"
+        _line("start", f"weights of {plan.start}")
     elif recipe.start == IMAGENET:
-        text = f"an ImageNet encoder, {plan.encoder or 'downloaded through timm (offline: --encoder-weights FILE)'}"
-    elif recipe.start == SCRATCH:
-        text = "random weights"
+        _line("start", f"an encoder trained on ImageNet{f', {plan.encoder}' if plan.encoder else ''}")
     else:
-        text = f"weights of {recipe.start}: --start DIR/weights.safetensors"
-        problems.append("the weights it starts from are not given")
-    if plan.start is not None:
-        try:
-            plan.load_start(model)
-        except CheckpointError as error:
-            problems.append(str(error))
-    _line("start", text)
+        _line("start", "random weights" if recipe.start == SCRATCH else f"weights of {recipe.start}")
+    try:
+        plan.check_start()
+        plan.load_start(model)
+    except (InputError, CheckpointError) as error:
+        problems.append(str(error))
     return model, problems
 
 
 def _describe_steps(config: LoopConfig, processes: int) -> None:
     share = share_out(config, processes, rank=0)
-    split = (
-        f"{processes} process{'es' * (processes > 1)} x {share.count // processes} micro-batches x {share.micro_batch}"
-    )
+    split = f"{processes} process{'es' * (processes > 1)} x {share.count // processes} of {share.micro_batch} at once"
     _line("steps", f"{config.steps:,} of {config.batch_size} samples = {split}; seed {config.seed}")
     schedule = config.schedule
     rates = f"{schedule.learning_rate:g} to {schedule.final_learning_rate:g}, warm-up {schedule.warm_up:.0%}"
@@ -105,4 +99,4 @@ def _describe_cost(plan: Plan, model: nn.Module, processes: int, device: str) ->
     hours = cost.seconds * config.steps / 3600
     _line("memory", f"about {cost.memory / 1e9:.1f} GB per process, beside the program itself")
     _line("time", f"{cost.seconds:.2f} s a step, {hours:.1f} hours in all, if the batches keep up")
-    _line("", f"measured: {cost.measured}")
+    _line("", f"measured here, procedural clips {cost.measured}")

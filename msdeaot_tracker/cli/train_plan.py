@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..checkpoints import load_state
+from ..checkpoints import load_imagenet, load_state
 from ..checkpoints.io import read_weights
 from ..config import find_preset, override
 from ..data.catalogue import find_dataset
@@ -55,9 +55,7 @@ class Plan:
         elif self.start is not None:
             model.load_state_dict(load_ar_small(self.start).state_dict())
         elif self.recipe.start == IMAGENET:
-            from ..training.parameters import load_encoder
-
-            load_encoder(model, self.encoder)
+            load_imagenet(model, self.encoder)
 
     def check_start(self) -> None:
         """InputError: the weights it starts from are not given."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +17,19 @@ from torch.utils._pytree import tree_iter
 
 from ..data.batches import BatchConfig
 from ..device import explain_out_of_memory
+from ..initializers.alpha_refine_net import CROP
 from .loop import Loop
 from .recipes import Recipe
 from .refining import RefinerTrainer
 from .sharing import share_out
-from .sources import CropSource, ProceduralSource
+from .sources import CropSource, ProceduralSource, Source
 from .tracking import Trainer
 
 if TYPE_CHECKING:
     from .engine import Fabric
 
 _CPU_WORK = 2.5e12  # pixels times parameters of what is measured on a CPU: some ten seconds on a core
-_LEAST_SIDE = 64  # pixels
+_LEAST_SIDE = 112  # pixels; whole windows of Swin
 
 
 @dataclass(frozen=True)
@@ -37,56 +39,71 @@ class Cost:
     measured: str  # on what
 
 
-def estimate(recipe: Recipe, model: nn.Module, fabric: Fabric, processes: int) -> Cost:
-    """Compute a micro-batch with its gradients, twice, on procedural clips, at the longest clips of the recipe.
+class _Piece(NamedTuple):
+    samples: int
+    side: int  # pixels
 
-    On a GPU as it would be in the run. On a CPU, where that may take minutes, of fewer or smaller samples, scaled by
-    the pixels; attention grows faster than they do, so this is the least that it costs.
+    @property
+    def pixels(self) -> int:
+        return self.samples * self.side**2
+
+
+def estimate(recipe: Recipe, model: nn.Module, fabric: Fabric, processes: int) -> Cost:
+    """Compute a micro-batch with its gradients on procedural clips, at the longest clips of the recipe.
+
+    On a GPU as it would be in the run. On a CPU, where that may take minutes, of fewer and smaller samples, scaled by
+    the pixels; attention grows faster, so this is the least that it costs.
 
     InputError: a batch that cannot be shared out. TrackerError: the device's memory is too small.
     """
     share = share_out(recipe.config, processes, rank=0)
-    source, used, scale = _source(recipe, model, share.micro_batch, small=fabric.device.type == "cpu")
-    schedule = recipe.config.schedule
-    longest = max(length for _, length in schedule.lengths)
-    schedule = replace(schedule, true_masks=0.0, lengths=((0.0, longest),))
-    config = replace(recipe.config, batch_size=used, micro_batch=None, compile=False, schedule=schedule)
-    kind: type[Loop] = RefinerTrainer if isinstance(source, CropSource) else Trainer
-    batch = source.open(used, 1, config.seed)[0][0]
+    whole = _Piece(share.micro_batch, CROP if isinstance(recipe.data, CropSource) else recipe.data.config.size)
+    piece = _piece(recipe, model, whole) if fabric.device.type == "cpu" else whole
+    with explain_out_of_memory(f"computing {whole.samples} samples", "--micro-batch and --checkpoint-frames help"):
+        activations, seconds = _measure(recipe, model, fabric, piece)
+    scale = whole.pixels / piece.pixels
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+    halves = trained // 2 if recipe.config.precision == "bf16-mixed" else 0  # which count as activations, but only once
+    fixed = 2 * weights + 3 * trained  # and their average; gradients and the optimizer's two moments
+    memory = fixed + halves + round(scale * max(activations - halves, 0))
+    measured = f"{piece.samples} x {piece.side}x{piece.side} on {fabric.device}"
+    return Cost(seconds * scale * share.count / processes, memory, measured)
+
+
+def _piece(recipe: Recipe, model: nn.Module, whole: _Piece) -> _Piece:
+    """What is measured in its place."""
+    if isinstance(recipe.data, CropSource):
+        return _Piece(min(whole.samples, 4), CROP)
+    most = _CPU_WORK / sum(parameter.numel() for parameter in model.parameters()) / _longest(recipe)
+    samples = min(max(int(most / whole.side**2), 1), whole.samples)
+    if whole.side**2 <= most:
+        return _Piece(samples, whole.side)
+    side = max(math.isqrt(int(most)) // 16 * 16, _LEAST_SIDE)
+    return _Piece(1, min(side + whole.side % 16, whole.side))
+
+
+def _longest(recipe: Recipe) -> int:
+    return max(length for _, length in recipe.config.schedule.lengths)
+
+
+def _measure(recipe: Recipe, model: nn.Module, fabric: Fabric, piece: _Piece) -> tuple[int, float]:
+    """Bytes of its activations at the most, and seconds."""
+    frames = _longest(recipe)
+    schedule = replace(recipe.config.schedule, true_masks=0.0, lengths=((0.0, frames),))
+    config = replace(recipe.config, batch_size=piece.samples, micro_batch=None, compile=False, schedule=schedule)
+    kind: type[Loop] = Trainer
+    source: Source = ProceduralSource(BatchConfig(size=piece.side, frames=frames, samples_per_clip=1))
+    if isinstance(recipe.data, CropSource):
+        kind, source = RefinerTrainer, recipe.data
+    batch = source.open(piece.samples, 1, config.seed)[0][0]
     model.train()
     with tempfile.TemporaryDirectory() as folder:
         loop = kind(model, config, Path(folder), source, fabric=fabric)
-        with explain_out_of_memory(source.about, "give a smaller --micro-batch, or --checkpoint-frames"):
-            activations = _held(loop, model, batch)
-            seconds = _timed(loop, fabric, batch)
-    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
-    trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
-    fixed = 2 * weights + 3 * trained  # and their average; gradients and the optimizer's two moments
-    where = f"{used} of {source.about} on {fabric.device}" + (f", times {scale:.3g}" if scale != 1 else "")
-    return Cost(seconds * scale * share.count / processes, fixed + round(activations * scale), where)
+        return _held(loop, model, batch), _timed(loop, batch)
 
 
-def _source(
-    recipe: Recipe, model: nn.Module, samples: int, small: bool
-) -> tuple[ProceduralSource | CropSource, int, float]:
-    """Clips like the recipe's, how many of them are measured, and how many times as many pixels the run has."""
-    data = recipe.data
-    if isinstance(data, CropSource):
-        used = 2 if small else samples
-        return data, used, samples / used
-    frames, side = max(length for _, length in recipe.config.schedule.lengths), data.config.size
-    used, pixels = samples, float("inf")
-    if small:
-        pixels = _CPU_WORK / sum(parameter.numel() for parameter in model.parameters()) / frames  # of a frame of each
-        used = max(1, min(samples, int(pixels / side**2)))
-    measured = side
-    while measured - 16 >= _LEAST_SIDE and used * measured**2 > pixels:
-        measured -= 16
-    source = ProceduralSource(BatchConfig(size=measured, frames=frames, samples_per_clip=1))
-    return source, used, samples * side**2 / (used * measured**2)
-
-
-def _timed(loop: Loop, fabric: Fabric, batch: Any) -> float:
+def _timed(loop: Loop, batch: Any) -> float:
     started = time.perf_counter()
     _, means, _ = loop.accumulate({0: batch})
     means["loss"].item()  # waits for the device
