@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable
 from datetime import timedelta
-from multiprocessing.queues import SimpleQueue
 from typing import Any, Literal
 
 import torch
@@ -72,18 +71,25 @@ def launch(fabric: Fabric, function: Callable[..., Any], *args: Any) -> Any:
     The function is one that other processes can import, and its arguments can be pickled. What it raises on purpose
     (TrackerError, ImportError, OSError) is raised here as it was.
     """
-    errors = multiprocessing.get_context("spawn").SimpleQueue()
+    call = _Call(function, args)
     try:
-        return fabric.launch(_guarded, function, errors, *args)
+        return fabric.launch(call)
     except ProcessRaisedException:
-        if errors.empty():
+        if call.errors.empty():
             raise
-        raise errors.get() from None
+        raise call.errors.get() from None
 
 
-def _guarded(fabric: Fabric, function: Callable[..., Any], errors: SimpleQueue, *args: Any) -> Any:
-    try:
-        return function(fabric, *args)
-    except (TrackerError, ImportError, OSError) as error:
-        errors.put(error)
-        raise
+class _Call:
+    """Fabric looks into what is given as arguments to a function, and may not change a frozen dataclass there."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]):
+        self.function, self.args = function, args
+        self.errors = multiprocessing.get_context("spawn").SimpleQueue()
+
+    def __call__(self, fabric: Fabric) -> Any:
+        try:
+            return self.function(fabric, *self.args)
+        except (TrackerError, ImportError, OSError) as error:
+            self.errors.put(error)
+            raise
