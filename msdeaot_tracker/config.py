@@ -50,6 +50,7 @@ class TrackerConfig:
     short_edge: int = 0  # pixels; smaller frames are enlarged to this as far as long_edge allows; 0: never
     objects_per_memory: int = 10  # 1: every object has a memory of its own
     mixed_precision: bool = True  # half precision on CUDA
+    box_share: float = 0.0  # parts of a mask with a smaller share of its pixels do not count for the object's box
     refine_every: int | None = (
         None  # frames; how often the initializer is asked about the current box; None: never again
     )
@@ -58,6 +59,8 @@ class TrackerConfig:
     def __post_init__(self) -> None:
         if self.refine_every is not None and self.refine_every < 1:
             raise InputError(f"tracker.refine_every={self.refine_every}: a number of frames, at least 1, or None")
+        if not 0 <= self.box_share <= 1:
+            raise InputError(f"tracker.box_share={self.box_share}: a share from 0 to 1")
 
 
 @dataclass(frozen=True)

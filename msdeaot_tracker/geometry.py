@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,6 +26,21 @@ def mask_to_box(mask: np.ndarray) -> Box | None:
         return None
     x, y = int(columns[0]), int(rows[0])
     return Box(x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1)
+
+
+def main_parts(mask: np.ndarray, share: float) -> np.ndarray:
+    """bool [H, W]: of a mask (nonzero = object), the 8-connected parts with at least `share` of its pixels.
+
+    The largest part always stays.
+    """
+    count, parts, statistics, _ = cv2.connectedComponentsWithStats(np.asarray(mask, np.uint8), connectivity=8)
+    if count <= 2:
+        return parts > 0
+    areas = statistics[:, cv2.CC_STAT_AREA]
+    areas[0] = 0  # the background
+    kept = areas >= min(share * areas.sum(), areas.max())
+    kept[0] = False
+    return kept[parts]
 
 
 def box_to_mask(box: Box, height: int, width: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .config import MemoryConfig, Preset
 from .device import explain_out_of_memory
-from .geometry import mask_iou, mask_to_box, merge_groups, network_size
+from .geometry import main_parts, mask_iou, mask_to_box, merge_groups, network_size
 from .initializers import DEFAULT_INITIALIZER, BoxRefiner, Initializer, make_initializer
 from .memory import Memory
 from .models import MSDeAOT
@@ -159,7 +159,7 @@ class Tracker:
             self._remember(features, dict(zip(known, propagations, strict=True)), labels, renewed)
             for others in _alternative_labels(labels, given):
                 self._remember_alternative(features, others, renewed)
-        boxes: dict[int, Box | None] = {i: mask_to_box(labels == i) for i in self.object_ids}
+        boxes = {i: self._box(labels == i, exact=i in given) for i in self.object_ids}
         scores = {i: scores[i] if boxes[i] else 0.0 for i in boxes}
         boxes |= self._exact_boxes(image, {i: box for i, box in boxes.items() if box and i not in given})
         return FrameResult(self._frame_index, labels, boxes, scores, estimates)
@@ -283,6 +283,11 @@ class Tracker:
             for object_id, target in targets.items():
                 box = mask_to_box(target) if isinstance(target, np.ndarray) else target
                 self._appearance[object_id] = self._box_refiner.reference(image, box)
+
+    def _box(self, mask: np.ndarray, *, exact: bool) -> Box | None:
+        """The rectangle of a given mask, or of the main parts of one that was propagated: specks would stretch it."""
+        share = self._preset.tracker.box_share
+        return mask_to_box(mask if exact or share == 0 else main_parts(mask, share))
 
     def _exact_boxes(self, image: np.ndarray, boxes: Mapping[int, Box]) -> dict[int, Box]:
         """What the box refiner finds near these rectangles, where it finds something."""

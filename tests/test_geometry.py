@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from msdeaot_tracker import Box, InputError
-from msdeaot_tracker.geometry import box_to_mask, clip_box, mask_to_box, merge_groups, network_size, one_hot
+from msdeaot_tracker.geometry import box_to_mask, clip_box, main_parts, mask_to_box, merge_groups, network_size, one_hot
 
 
 def test_box_and_mask_are_inverse_on_whole_pixels():
@@ -18,6 +18,18 @@ def test_the_box_of_scattered_pixels_spans_them_all():
     mask = np.zeros((10, 12), bool)
     mask[2, 9] = mask[7, 3] = True
     assert mask_to_box(mask) == Box(3, 2, 7, 6)
+
+
+def test_main_parts_are_those_with_a_share_of_the_mask():
+    mask = np.zeros((20, 40), np.uint8)
+    mask[2:8, 2:12] = 1  # 60 pixels
+    mask[8, 12] = 1  # touches by a corner only
+    mask[10:15, 20:26] = 1  # 30
+    mask[18, 30:39] = 1  # 9
+    assert mask_to_box(main_parts(mask, 0.0)) == mask_to_box(mask)
+    assert mask_to_box(main_parts(mask, 0.1)) == Box(2, 2, 24, 13)
+    assert mask_to_box(main_parts(mask, 0.31)) == mask_to_box(main_parts(mask, 1.0)) == Box(2, 2, 11, 7)
+    assert not main_parts(np.zeros((5, 6), bool), 0.5).any()
 
 
 def test_a_box_partly_outside_is_clipped_with_a_warning(caplog):

@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from msdeaot_tracker import PRESETS, Box, InputError, MaskEstimate, Tracker, TrackerError, override
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig
-from msdeaot_tracker.geometry import mask_to_box
+from msdeaot_tracker.geometry import main_parts, mask_to_box
 from msdeaot_tracker.models import MSDeAOT
 
 SIZE = (64, 80)
@@ -155,6 +155,23 @@ def test_one_memory_per_object(model, video):
     for tracker in (alone, single):
         tracker.initialize(video[0], {1: mask_at(10, 20)})
     assert np.array_equal(alone.track(video[1]).labels, single.track(video[1]).labels)
+
+
+def test_specks_of_a_propagated_mask_do_not_stretch_its_box(model, video):
+    targets = {1: mask_at(10, 20) | mask_at(70, 2, 2, 2)}
+    plain = Tracker(model)
+    cleaned = Tracker(model, preset=override(model.preset, "tracker.box_share=0.3"))
+    assert cleaned.initialize(video[0], targets).boxes == plain.initialize(video[0], targets).boxes  # as given
+    shrunk = 0
+    for image in video[1:12]:
+        box, expected = cleaned.track(image).boxes[1], plain.track(image)
+        assert np.array_equal(cleaned.track(image).labels, plain.track(image).labels)
+        rows, columns = np.nonzero(main_parts(expected.masks[1], 0.3))
+        assert box == Box(columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
+        shrunk += box != expected.boxes[1]
+    assert shrunk
+    with pytest.raises(InputError, match="box_share"):
+        override(model.preset, "tracker.box_share=1.5")
 
 
 def test_trackers_share_a_model_without_disturbing_each_other(model, video):
