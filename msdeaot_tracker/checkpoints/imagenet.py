@@ -69,7 +69,7 @@ def from_timm(name: str, found: Mapping[str, Tensor], own: Mapping[str, Tensor])
     keys = {key: _timm_key(name, key) for key in own if not re.fullmatch(_OURS, key)}
     used = {key: tensor for key, tensor in found.items() if not re.fullmatch(_UNUSED[name], key)}
     check_shapes({theirs: tuple(own[key].shape) for key, theirs in keys.items()}, used)
-    return {key: used[keys[key]].to(tensor.dtype) if key in keys else tensor for key, tensor in own.items()}
+    return {key: used[keys[key]] if key in keys else tensor for key, tensor in own.items()}
 
 
 def _timm_key(name: str, key: str) -> str:
