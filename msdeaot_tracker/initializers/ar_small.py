@@ -30,7 +30,7 @@ class ArSmall(NetworkRefiner):
         threshold: float = 0.5,
     ):
         """
-        weights:   a file that `msdeaot train --preset ar-small` wrote; none comes with the package.
+        weights:   a file that `msdeaot train ar-small` wrote; none comes with the package.
         threshold: probability above which a pixel belongs to the mask.
 
         InputError: another threshold or device. CheckpointError: no weights, or those of another network.
@@ -42,7 +42,7 @@ def load_ar_small(path: str | os.PathLike[str] | None) -> AlphaRefineNet:
     """In evaluation mode on the CPU. CheckpointError: none, a missing or damaged file, or one that does not fit."""
     if path is None:
         raise CheckpointError(
-            "no weights of ar-small come with the package; train them (`msdeaot train --preset ar-small --out DIR`), "
+            "no weights of ar-small come with the package; train them (`msdeaot train ar-small --out DIR`), "
             "and name the file (weights=DIR/weights.safetensors)"
         )
     state, _ = read_tensors(path, FORMAT)
