@@ -10,6 +10,7 @@ from msdeaot_tracker.memory import Memory
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.models.attention import attend, read_window
 from msdeaot_tracker.models.decoder import FPNDecoder
+from msdeaot_tracker.models.encoder import SwinEncoder
 from msdeaot_tracker.models.gpm import GatedPropagation
 from msdeaot_tracker.types import LayerTokens, MemoryView
 
@@ -163,3 +164,16 @@ class TestAttention:
         expected = (query @ key.transpose(1, 2) / 8**0.5).softmax(-1) @ value
         monkeypatch.setattr("msdeaot_tracker.models.attention._LOGITS", {"default": limit})
         assert torch.allclose(attend(query, key, [value]), expected, atol=1e-6)
+
+
+def test_swin_skips_blocks_in_training_only_and_late_ones_more_often():
+    encoder = SwinEncoder(24, depths=(1, 1, 2), heads=(2, 2, 2), window=3, drop_path=0.9)
+    rates = [getattr(block.drop_path1, "drop_prob", 0.0) for stage in encoder.stages for block in stage]
+    assert rates == pytest.approx([0.0, 0.18, 0.36, 0.54])
+    image = torch.rand(1, 3, 48, 48)
+    seen = []
+    for training in (True, False):
+        encoder.train(training)
+        torch.manual_seed(0)
+        seen.append({encoder(image).deep.sum().item() for _ in range(8)})
+    assert len(seen[0]) > 1 and len(seen[1]) == 1

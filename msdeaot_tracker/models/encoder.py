@@ -72,17 +72,30 @@ class MobileNetV2Encoder(Encoder):
 
 
 class SwinEncoder(Encoder):
-    """Three stages of a Swin transformer with a LayerNorm on each output (PARITY 27, 28)."""
+    """Three stages of a Swin transformer with a LayerNorm on each output (PARITY 27, 28).
 
-    def __init__(self, width: int, depths: tuple[int, int, int], heads: tuple[int, int, int], window: int):
+    drop_path: training only; probability of skipping the last block of the whole Swin, whose fourth stage of two blocks
+    is not used here. It grows linearly from 0 at the first block.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        depths: tuple[int, int, int],
+        heads: tuple[int, int, int],
+        window: int,
+        drop_path: float = 0.0,
+    ):
         super().__init__()
         self.patch_embed = PatchEmbed(
             None, patch_size=4, embed_dim=width, norm_layer=nn.LayerNorm, strict_img_size=False, output_fmt="NHWC"
         )
         widths = [width * 2**i for i in range(3)]
         self.merges = nn.ModuleList(PatchMerging(w) for w in widths[:-1])
+        last = sum(depths) + 2 - 1
+        rates = iter([drop_path * index / last for index in range(sum(depths))])
         self.stages = nn.ModuleList(
-            nn.Sequential(*(_SwinBlock(w, h, window, shift=window // 2 * (i % 2)) for i in range(depth)))
+            nn.Sequential(*(_SwinBlock(w, h, window, window // 2 * (i % 2), next(rates)) for i in range(depth)))
             for w, depth, h in zip(widths, depths, heads, strict=True)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(w) for w in widths)
@@ -101,13 +114,14 @@ class SwinEncoder(Encoder):
 class _SwinBlock(SwinTransformerBlock):
     """timm's block, but padded before the cyclic shift instead of after it, at any map size (PARITY 28)."""
 
-    def __init__(self, width: int, heads: int, window: int, shift: int):
+    def __init__(self, width: int, heads: int, window: int, shift: int, drop_path: float):
         super().__init__(
             width,
             (window, window),
             heads,
             window_size=window,
             shift_size=shift,
+            drop_path=drop_path,
             always_partition=True,
             dynamic_mask=True,
         )
@@ -159,7 +173,8 @@ def _resnet_small() -> Encoder:
 
 
 def _swin_base() -> Encoder:
-    return SwinEncoder(128, depths=(2, 2, 18), heads=(4, 8, 16), window=7)
+    # Stochastic depth as in the AOT code's training of Swin-B.
+    return SwinEncoder(128, depths=(2, 2, 18), heads=(4, 8, 16), window=7, drop_path=0.3)
 
 
 ENCODERS: dict[str, Callable[[], Encoder]] = {
