@@ -236,6 +236,14 @@ class TestLosses:
             parts = [loss(*part) for part in zip(logits.split(size), labels.split(size), strict=True)]
             assert torch.stack(parts).mean().item() == pytest.approx(whole.item(), rel=1e-5)
 
+    def test_objects_of_all_samples_may_be_pooled(self):
+        """One sample with two objects, one of them found, and one with a single object, found: 1/3 instead of 1/4."""
+        labels = torch.tensor([[[0, 1, 1, 2]], [[0, 0, 1, 1]]])
+        predicted = torch.tensor([[[2, 1, 1, 0]], [[0, 0, 1, 1]]])
+        logits = 60 * F.one_hot(predicted, 4).permute(0, 3, 1, 2).float()
+        assert soft_jaccard_loss(logits, labels).item() == pytest.approx(1 / 4, abs=1e-5)
+        assert soft_jaccard_loss(logits, labels, pool_objects=True).item() == pytest.approx(1 / 3, abs=1e-5)
+
     def test_a_frame_without_objects_has_no_jaccard_loss(self):
         logits = torch.randn(1, 3, 4, 4, requires_grad=True)
         loss = soft_jaccard_loss(logits, torch.zeros(1, 4, 4, dtype=torch.int64))

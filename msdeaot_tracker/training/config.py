@@ -34,4 +34,5 @@ class TrainConfig(LoopConfig):
     memory: MemoryConfig = field(default_factory=lambda: MemoryConfig(long_term_gap=2, long_term_max=None))
     permute_background: bool = False  # AOT's recipe permutes the background's identity channel too
     freeze_identity: bool = False  # AOT: once memory is fed predictions, the identity embedding learns no more
+    pool_objects: bool = False  # the Jaccard loss is a mean over a micro-batch's objects, not over its samples
     checkpoint_frames: bool = False  # frames are computed again in the backward pass: slower, needs far less memory

@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from ..images import VOID
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor, hard_fraction: float) -> Tensor:
+def segmentation_loss(logits: Tensor, labels: Tensor, hard_fraction: float, *, pool_objects: bool = False) -> Tensor:
     """logits [B, C, H, W] with unused channels at a large negative value, labels int64 [B, H, W] -> scalar."""
-    return 0.5 * bootstrapped_cross_entropy(logits, labels, hard_fraction) + 0.5 * soft_jaccard_loss(logits, labels)
+    jaccard = soft_jaccard_loss(logits, labels, pool_objects=pool_objects)
+    return 0.5 * bootstrapped_cross_entropy(logits, labels, hard_fraction) + 0.5 * jaccard
 
 
 def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, hard_fraction: float) -> Tensor:
@@ -27,10 +28,10 @@ def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, hard_fraction: fl
     return ((hardest * taken).sum(dim=1) / counts).mean()
 
 
-def soft_jaccard_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def soft_jaccard_loss(logits: Tensor, labels: Tensor, *, pool_objects: bool = False) -> Tensor:
     """1 - soft intersection over union, averaged over the objects (not the background) a sample's labels hold.
 
-    A sample without objects counts with 0, as in AOT.
+    A sample without objects counts with 0, as in AOT. pool_objects: one mean over the objects of all samples instead.
     """
     known = labels != VOID
     probabilities = (logits.softmax(dim=1)[:, 1:] * known[:, None]).flatten(2)
@@ -39,4 +40,6 @@ def soft_jaccard_loss(logits: Tensor, labels: Tensor) -> Tensor:
     union = (probabilities + truth).sum(dim=2) - intersection
     present = truth.sum(dim=2) > 0
     losses = torch.where(present, 1 - intersection / union.clamp(min=1e-6), 0.0)
+    if pool_objects:
+        return losses.sum() / present.sum().clamp(min=1)
     return (losses.sum(dim=1) / present.sum(dim=1).clamp(min=1)).mean()

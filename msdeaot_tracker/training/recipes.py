@@ -187,6 +187,7 @@ _SMALL_CONTINUED = Recipe(
             true_masks=0.0,
             lengths=((0.0, 3), (0.35, 4), (0.7, 5), (0.9, 6)),
         ),
+        pool_objects=True,
     ),
     ProceduralSource(BatchConfig(size=193, frames=6, margin=47, spare_frames=3, samples_per_clip=4)),
     start="msdeaot-small",
@@ -242,7 +243,8 @@ def fine_tuning(preset: Preset, datasets: tuple[str, ...] = ("folder",)) -> Reci
         "fine-tuning",
         f"{preset.name} from given weights, on videos with masks",
         preset.name,
-        TrainConfig(steps=2000, encoder_rate=0.1, save_every=100, schedule=schedule),
+        # Every second pixel, from the first to the last, lies on the grid of aligned corners and on no other.
+        TrainConfig(2000, encoder_rate=0.1, save_every=100, schedule=schedule, loss_stride=2 if offset else 1),
         Mix(datasets, MixConfig(size=size)),
         ours="all of it",
     )

@@ -59,16 +59,18 @@ class Trainer(Loop):
         return torch.stack(drawn).to(self._fabric.device)
 
     def _over_frames(self, logits: Tensor, labels: Tensor, hard_fraction: float, auxiliary: float) -> Tensor:
-        """Mean over the propagated frames, plus the reference frame's own decoding while that is weighted."""
+        """Mean over the propagated frames, plus the reference frame's own decoding while that is weighted (AOT)."""
         stride = self._config.loss_stride
         labels = labels[:, :, ::stride, ::stride]
-        first = 0 if auxiliary > 0 else 1
         size, align = labels.shape[-2:], self._model.preset.model.align_corners
-        losses = []
-        for t in range(first, labels.shape[1]):
+
+        def of_frame(t: int) -> Tensor:
             enlarged = F.interpolate(logits[:, t], size, mode="bilinear", align_corners=align)
-            losses.append(segmentation_loss(enlarged, labels[:, t], hard_fraction) * (auxiliary if t == 0 else 1.0))
-        return torch.stack(losses).sum() / (labels.shape[1] - 1)
+            pooled = self._config.pool_objects
+            return segmentation_loss(enlarged, labels[:, t], hard_fraction, pool_objects=pooled)
+
+        loss = torch.stack([of_frame(t) for t in range(1, labels.shape[1])]).mean()
+        return loss + auxiliary * of_frame(0) if auxiliary > 0 else loss
 
     def _view(self, frames: Tensor, labels: Tensor, logits: Tensor) -> ClipView:
         predicted = predict(logits, frames.shape[-2:], self._model).to(torch.uint8)
