@@ -219,8 +219,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--init", nargs="+", choices=["mask", "box"], default=["mask"], help="with --evaluate")
     parser.add_argument("--copy", type=Path, metavar="DIR", help="where the results are put beside --out, small files")
     args, others = parser.parse_known_args(argv)
-    if args.calls < 1:
-        parser.error(f"--calls {args.calls}: at least one")
+    for name in ("calls", "sequences"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name} {getattr(args, name)}: at least one")
     workers = max((os.cpu_count() or 1) - 2, 1) if args.workers is None else args.workers
     known = [args.recipe, "--out", str(args.out), "--workers", str(workers), "--time-budget", args.budget]
     training = argparse.ArgumentParser(prog="msdeaot")

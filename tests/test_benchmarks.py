@@ -42,6 +42,15 @@ def test_a_folder_without_the_public_code_is_named(tmp_path):
     assert "no checkout" in result.stderr
 
 
+@pytest.mark.parametrize("arguments", [("--budget", "soon"), ("--recipe", "nonesuch"), ("--sequences", "-3")])
+def test_train_small_names_what_it_cannot_do(arguments, tmp_path):
+    pytest.importorskip("lightning_fabric")
+    result = run("train_small.py", "--out", str(tmp_path / "new"), *arguments)
+    assert result.returncode == 2
+    assert arguments[1] in result.stderr
+    assert not (tmp_path / "new").exists()
+
+
 def test_initializers_prints_scores_of_procedural_boxes():
     result = run("initializers.py", "--procedural", "1", "--seed", "3", "--initializers", "box", "grabcut", "--jitter")
     assert result.returncode == 0, result.stderr
