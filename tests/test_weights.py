@@ -528,5 +528,9 @@ def test_convert(official_file, tmp_path, capsys):
     model = load_model(weights=out, device="cpu")
     assert model.preset.name == "deaot-t"
     assert torch.equal(model.state_dict()["stages.0.projection.weight"], state["encoder_projector.weight"])
+    half = tmp_path / "half.safetensors"
+    assert main(["weights", "convert", str(out), "--half", "--out", str(half)]) == 0
+    assert half.stat().st_size < 0.55 * out.stat().st_size
+    assert load_model(weights=half, device="cpu").preset.name == "deaot-t"
     assert main(["weights", "convert", str(path), "--preset", "deaot-s", "--out", str(out)]) == 2
     assert "is missing" in capsys.readouterr().err

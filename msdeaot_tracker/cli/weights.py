@@ -29,9 +29,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     for action in (listing, info, fetch, check):
         action.add_argument("--dir", type=Path, metavar="DIR", help="folder of the files (default: the cache folder)")
 
-    convert = _add_action(actions, "convert", _convert, "write an official file in this project's format")
-    convert.add_argument("file", metavar="FILE", help="official checkpoint (.pth)")
-    convert.add_argument("--preset", required=True, metavar="NAME", help="the model that the file is for")
+    convert = _add_action(actions, "convert", _convert, "write official or trained weights in this project's format")
+    convert.add_argument("file", metavar="FILE", help="official checkpoint (.pth), or this project's")
+    convert.add_argument("--preset", metavar="NAME", help="the model that an official file is for")
+    convert.add_argument("--half", action="store_true", help="matrices and filters in half precision")
     convert.add_argument("--out", required=True, type=Path, metavar="FILE.safetensors", help="where to write it")
 
 
@@ -114,8 +115,9 @@ def _convert(args: argparse.Namespace) -> int:
     from ..checkpoints import load_model, save_checkpoint
 
     model = load_model(args.preset, weights=args.file, device="cpu")
-    save_checkpoint(args.out, model)
-    print(f"{args.out}: {sum(tensor.numel() for tensor in model.state_dict().values()):,} numbers of {args.preset}")
+    save_checkpoint(args.out, model, half=args.half)
+    count = sum(tensor.numel() for tensor in model.state_dict().values())
+    print(f"{args.out}: {count:,} numbers of {model.preset.name}")
     return 0
 
 
