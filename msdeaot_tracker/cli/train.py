@@ -125,6 +125,7 @@ def _seconds(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     from ..training.engine import launch, make_fabric
     from ..training.recipes import RECIPES
+    from ..training.sharing import share_out
     from ..types import InputError
     from .train_dry_run import describe
     from .train_plan import plan_from
@@ -143,6 +144,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None:
         raise InputError("--out DIR: where the weights are to be written")
     plan.check_start()
+    share_out(plan.config, devices * args.nodes, rank=0)  # said here rather than by each process
     fabric = make_fabric(args.device, devices=devices, nodes=args.nodes, precision=plan.config.precision)
     result = launch(fabric, train, plan, args)
     print(f"weights: {result.weights}")
