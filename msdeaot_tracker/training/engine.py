@@ -53,13 +53,11 @@ def make_fabric(
         raise InputError(f"{devices} GPUs are asked for; there are {torch.cuda.device_count()}")
     chosen: Any = "auto"
     if several:
-        # Modules may be without a part in a step's loss: the identity embedding while it is frozen, for one. Running
-        # statistics of batch norms are each process's own; those of the first are saved.
+        # Modules may be without a part in a step's loss: the identity embedding while it is frozen, for one.
         chosen = DDPStrategy(
             start_method="spawn" if outside is None else "popen",
             timeout=_PATIENCE,
             find_unused_parameters=True,
-            broadcast_buffers=False,
         )
     places: Any = [target.index or 0] if target.type == "cuda" and not several else devices
     return Fabric(accelerator=target.type, devices=places, num_nodes=nodes, precision=precision, strategy=chosen)

@@ -240,9 +240,12 @@ class Loop(ABC):
             except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
                 raise CheckpointError(f"{path} is not the state of such a run: {error}") from error
             logger.info("going on from step %d of %s", self._step, path)
-        steps = self._fabric.all_gather(torch.tensor(self._step)).flatten().tolist()
-        if len(set(steps)) > 1:
-            raise CheckpointError(f"the processes find steps {steps} in {self._folder}: all machines need one folder")
+        first = self._fabric.broadcast(self._step)
+        if self._step != first:
+            raise CheckpointError(
+                f"process {self._fabric.global_rank} finds step {self._step} in {self._folder}, the first one {first}: "
+                "all machines need one folder"
+            )
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Weights, optimizer and step as `_snapshot` gave them."""
@@ -252,8 +255,9 @@ class Loop(ABC):
 
     def _stop(self, batches: Mapping[int, Any], losses: Mapping[int, Tensor], loss: float, norm: float) -> None:
         """In all processes at once. The first with a loss that is no number writes its micro-batches down."""
-        broken = not all(torch.isfinite(each) for each in losses.values())
-        flags = self._fabric.all_gather(torch.tensor(int(broken))).flatten().tolist()
+        broken = torch.zeros(self._share.processes)
+        broken[self._share.rank] = not all(torch.isfinite(each) for each in losses.values())
+        flags = self._fabric.all_reduce(broken, reduce_op="sum").tolist()
         path = self._folder / f"replay-{self._step}.pt"
         if self._fabric.global_rank == flags.index(max(flags)):
             self._write_replay(path, batches)
