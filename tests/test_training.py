@@ -315,7 +315,7 @@ def test_weights_that_cannot_be_written_name_the_room_that_is_left(tmp_path):
 @pytest.mark.parametrize("kind", LOOPS)
 def test_a_loss_that_is_no_number_can_be_computed_again(tmp_path, kind):
     """From the file alone; and with the number mended, it is the loss of the step as it would have been."""
-    make, key = LOOPS[kind], {"tracking": "decoder.output.bias", "refining": "mask_head.merge.2.bias"}[kind]
+    make, key = LOOPS[kind], {"tracking": "decoder.output.bias", "refining": "mask_head.output.bias"}[kind]
 
     kept = []
 
