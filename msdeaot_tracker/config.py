@@ -103,7 +103,7 @@ PRESETS: dict[str, Preset] = {
                 dropout=0.0,
                 frozen_batch_norm=False,
             ),
-            tracker=TrackerConfig(long_edge=480),
+            tracker=TrackerConfig(long_edge=480, box_share=0.2),
             weights="msdeaot-small.safetensors",
         ),
     )

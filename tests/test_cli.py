@@ -21,7 +21,7 @@ from msdeaot_tracker.checkpoints import file_sha256, save_checkpoint
 from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.cli.results import ResultWriter
 from msdeaot_tracker.config import find_preset
-from msdeaot_tracker.geometry import mask_to_box
+from msdeaot_tracker.geometry import main_parts, mask_to_box
 from msdeaot_tracker.images import read_mask, write_image, write_mask
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.types import Box, FrameResult
@@ -138,7 +138,8 @@ def test_a_folder_of_frames_from_a_box(track, folder, out, weights):
     assert all(seconds > 0 for seconds in report["frames"]["seconds"])
     assert report["frames"]["timestamps"] == [None] * FRAMES
     for index in range(1, FRAMES):  # boxes, masks and absences tell one story
-        box = mask_to_box(read_mask(out / "masks" / f"{index:08d}.png") == 1)
+        mask = read_mask(out / "masks" / f"{index:08d}.png") == 1
+        box = mask_to_box(main_parts(mask, report["settings"]["tracker"]["box_share"]))
         line = boxes(out / "boxes.txt")[index]
         assert line.tolist() == list(box) if box else np.isnan(line).all()
         assert (index in report["frames"]["absent"]["1"]) == (box is None)
