@@ -58,7 +58,7 @@ def test_it_follows_objects_that_a_still_mask_loses(model):
 
 
 def test_scores_tell_visible_objects_from_hidden_ones(model):
-    """On clips as calm as the demo's: 0.78. On wilder ones the model loses too many objects (see its card)."""
+    """On clips as calm as the demo's; on wilder ones the model loses too many objects (see its card)."""
     visible, hidden = [], []
     for seed in range(100, 114):
         clip = generate_clip(HELD_OUT + seed, replace(CLIPS, frames=30, absence_probability=1.0))

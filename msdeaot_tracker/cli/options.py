@@ -34,13 +34,12 @@ def add_tracker_options(parser: argparse.ArgumentParser) -> None:
         help="boxes are the masks' rectangles, or Alpha-Refine's (default: %(default)s)",
     )
     add_device_option(group)
+    add_settings_option(group, "change a setting of the preset, as in memory.long_term_max=4")
+
+
+def add_settings_option(group: Group, summary: str) -> None:
     group.add_argument(
-        "--set",
-        dest="settings",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="change a setting of the preset, as in memory.long_term_max=4; repeatable",
+        "--set", dest="settings", metavar="KEY=VALUE", action="append", default=[], help=f"{summary}; repeatable"
     )
 
 

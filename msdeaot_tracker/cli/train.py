@@ -6,7 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
-from .options import add_device_option
+from .options import add_device_option, add_settings_option
 
 _UNITS = {"h": 3600, "m": 60, "s": 1}
 
@@ -67,14 +67,7 @@ def _add_schedule(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--size", type=int, metavar="PIXELS", help="both sides of a frame")
     group.add_argument("--seed", type=int, metavar="N")
-    group.add_argument(
-        "--set",
-        dest="settings",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="change another setting of the run, as in schedule.learning_rate=1e-4; repeatable",
-    )
+    add_settings_option(group, "change another setting of the run, as in schedule.learning_rate=1e-4")
 
 
 def _add_machine(group: argparse._ArgumentGroup) -> None:
