@@ -124,9 +124,7 @@ def _named_folders(texts: list[str], alone: str | None = None) -> dict[str, Path
 
 
 def _changed(args: argparse.Namespace, config: LoopConfig) -> LoopConfig:
-    named = {
-        name: getattr(args, name) for name in ("steps", "batch_size", "micro_batch", "seed", "workers", "precision")
-    }
+    named = {name: getattr(args, name) for name in (*_NUMBERS, "precision")}
     changes = {name: value for name, value in named.items() if value is not None}
     for name in _NUMBERS:
         least = 0 if name in ("seed", "workers") else 1
