@@ -193,6 +193,29 @@ _SMALL_CONTINUED = Recipe(
     start="msdeaot-small",
     ours=_ALL_OURS,
 )
+_SMALL_BURN_IN = Recipe(
+    "msdeaot-small-burn-in",
+    "the small model from weights of msdeaot-small-continued, learning from the drift of longer runs",
+    "msdeaot-small",
+    TrainConfig(
+        steps=2600,
+        batch_size=6,
+        micro_batch=3,
+        seed=2_000_000,
+        schedule=Schedule(
+            learning_rate=4e-4,
+            hard_ramp=0.0,
+            auxiliary=0.0,
+            true_masks=0.0,
+            lengths=((0.0, 3), (0.3, 4), (0.75, 5)),
+            burn_in=10,
+        ),
+        pool_objects=True,
+    ),
+    ProceduralSource(BatchConfig(size=193, frames=15, margin=47, spare_frames=3, samples_per_clip=4)),
+    start="msdeaot-small-continued",
+    ours=_ALL_OURS,
+)
 _AR_SMALL = Recipe(
     INITIALIZER,
     "the small initializer, from a box to a mask, on procedural video alone",
@@ -211,6 +234,7 @@ RECIPES: dict[str, Recipe] = {
         *_table_2("swinb", "swinb-deaot-l"),
         _SMALL,
         _SMALL_CONTINUED,
+        _SMALL_BURN_IN,
         _AR_SMALL,
     )
 }

@@ -18,6 +18,7 @@ class Schedule:
     auxiliary: float = 0.15  # fraction of the run over which the reference frame's own loss fades out
     true_masks: float = 0.15  # fraction of the run in which memory is fed the truth instead of predictions
     lengths: tuple[tuple[float, int], ...] = ((0.0, 3), (0.5, 4), (0.8, 5))  # from this progress on, frames per clip
+    burn_in: int = 0  # at most; frames that are tracked without gradients before these, as many as a step draws
 
     def learning_rate_at(self, progress: float, share: float = 1.0) -> float:
         """share: how much of the distance to the final rate is kept; AOT's encoder learns with 0.1 of it."""
