@@ -94,16 +94,20 @@ class TestRuns:
         assert "does not" in says(capsys, [*command, "--validate", "procedural", "--out", folder / "b"], 2)
 
     def test_fine_tuning_learns_a_users_folder(self, folder, capsys):
-        clips, out = write_sequences(folder / "data", range(7, 9)), folder / "out"
+        clips, out, start = write_sequences(folder / "data", range(7, 9)), folder / "out", folder / "start.safetensors"
+        model = load_model(device="cpu")
+        with torch.no_grad():
+            model.decoder.output.weight.zero_()  # what is left to learn: a good model's last steps show only by chance
+        save_checkpoint(start, model)
         options = ["--steps", "12", "--batch-size", "2", "--size", "97", "--seed", "3", "--freeze-encoder"]
-        options += ["--set", "schedule.learning_rate=1.5e-4"]
+        options += ["--set", "schedule.learning_rate=4e-3"]
         watch = ["--tensorboard", "--picture-every", "12", "--validate", folder / "data", "--validate-every", "12"]
-        command = ["train", "--finetune", SHIPPED, "--data", folder / "data", "--out", out, *QUICK, *options, *watch]
+        command = ["train", "--finetune", start, "--data", folder / "data", "--out", out, *QUICK, *options, *watch]
         text = says(capsys, command, 0)
         assert "fine-tuning on 1 x cpu: 12 steps of 2 samples; folder 100%" in text
         weights = out / "weights.safetensors"
-        before, after = (load_model(weights=path, device="cpu") for path in (SHIPPED, weights))
-        assert sum(map(partial(loss_on, after), clips)) < 0.99 * sum(map(partial(loss_on, before), clips))
+        before, after = (load_model(weights=path, device="cpu") for path in (start, weights))
+        assert sum(map(partial(loss_on, after), clips)) < 0.93 * sum(map(partial(loss_on, before), clips))
         frozen = before.encoder.state_dict()
         assert all(torch.equal(tensor, frozen[key]) for key, tensor in after.encoder.state_dict().items())
         assert 0 < float(rows(out)[-1]["validation_J"]) <= 1
