@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .boxes import Boxes
 from .config import MemoryConfig, Preset
 from .device import explain_out_of_memory
-from .geometry import main_parts, mask_iou, mask_to_box, merge_groups, network_size
+from .geometry import mask_iou, mask_to_box, merge_groups, network_size
 from .initializers import DEFAULT_INITIALIZER, BoxRefiner, Initializer, make_initializer
 from .memory import Memory
 from .models import MSDeAOT
@@ -87,8 +87,7 @@ class Tracker:
         self._device = next(model.parameters()).device
         named = isinstance(initializer, str)
         self._initializer = make_initializer(initializer, device=self._device) if named else initializer
-        self._box_refiner = box_refiner
-        self._appearance: dict[int, Any] = {}  # of each object, what the box refiner remembers of it
+        self._boxes = Boxes(self._preset.tracker, box_refiner)
         self._groups: list[ObjectGroup] = []
         self._image_size: tuple[int, int] | None = None
         self._frame_index = 0
@@ -112,9 +111,9 @@ class Tracker:
         check_image(image, None)
         checked = check_targets(targets, *image.shape[:2])
         given = estimate_masks(self._initializer, image, checked)
-        self._groups, self._appearance, self._frame_index, self._image_size = [], {}, 0, image.shape[:2]
-        self._look_at(image, checked)
-        return self._step(image, given)
+        self._groups, self._frame_index, self._image_size = [], 0, image.shape[:2]
+        self._boxes.clear()
+        return self._step(image, checked, given)
 
     def track(self, image: np.ndarray, targets: Mapping[int, Target] | None = None) -> FrameResult:
         """The next frame. Targets add objects, or re-initialize those of the same id, on this frame.
@@ -127,8 +126,7 @@ class Tracker:
         checked = check_targets(targets or {}, *self._image_size)
         given = estimate_masks(self._initializer, image, checked)
         self._frame_index += 1
-        self._look_at(image, checked)
-        return self._step(image, given)
+        return self._step(image, checked, given)
 
     def remove(self, object_ids: Iterable[int]) -> None:
         """Stop tracking these objects; InputError for one that is not tracked. Their ids may be used again."""
@@ -137,11 +135,14 @@ class Tracker:
             if group is None:
                 raise InputError(f"object {object_id} is not tracked; tracked are: {self.object_ids}")
             group.remove(object_id)
-            self._appearance.pop(object_id, None)
+            self._boxes.forget(object_id)
         self._groups = [group for group in self._groups if group.object_ids]
 
     @torch.inference_mode()
-    def _step(self, image: np.ndarray, given: Mapping[int, MaskEstimate]) -> FrameResult:
+    def _step(
+        self, image: np.ndarray, targets: Mapping[int, Box | np.ndarray], given: Mapping[int, MaskEstimate]
+    ) -> FrameResult:
+        """`given`: the masks of the targets."""
         labels, scores, estimates = np.zeros(image.shape[:2], np.int32), {}, dict(given)
         if not self._groups and not given:
             return FrameResult(self._frame_index, labels, {}, {})
@@ -159,9 +160,8 @@ class Tracker:
             self._remember(features, dict(zip(known, propagations, strict=True)), labels, renewed)
             for others in _alternative_labels(labels, given):
                 self._remember_alternative(features, others, renewed)
-        boxes = {i: self._box(labels == i, exact=i in given) for i in self.object_ids}
+        boxes = self._boxes.read(image, labels, self.object_ids, targets)
         scores = {i: scores[i] if boxes[i] else 0.0 for i in boxes}
-        boxes |= self._exact_boxes(image, {i: box for i, box in boxes.items() if box and i not in given})
         return FrameResult(self._frame_index, labels, boxes, scores, estimates)
 
     def _read(
@@ -276,25 +276,6 @@ class Tracker:
         half = self._preset.tracker.mixed_precision and self._device.type == "cuda"
         with explain_out_of_memory(what, remedy), torch.autocast(self._device.type, enabled=half):
             yield
-
-    def _look_at(self, image: np.ndarray, targets: Mapping[int, Box | np.ndarray]) -> None:
-        """Show the objects that are given to the box refiner."""
-        if self._box_refiner is not None:
-            for object_id, target in targets.items():
-                box = mask_to_box(target) if isinstance(target, np.ndarray) else target
-                self._appearance[object_id] = self._box_refiner.reference(image, box)
-
-    def _box(self, mask: np.ndarray, *, exact: bool) -> Box | None:
-        """The rectangle of a given mask, or of the main parts of one that was propagated: specks would stretch it."""
-        share = self._preset.tracker.box_share
-        return mask_to_box(mask if exact or share == 0 else main_parts(mask, share))
-
-    def _exact_boxes(self, image: np.ndarray, boxes: Mapping[int, Box]) -> dict[int, Box]:
-        """What the box refiner finds near these rectangles, where it finds something."""
-        if self._box_refiner is None:
-            return {}
-        found = {i: self._box_refiner.refine(image, box, self._appearance[i]).box for i, box in boxes.items()}
-        return {i: box for i, box in found.items() if box is not None}
 
 
 def _paint(labels: np.ndarray, masks: Mapping[int, np.ndarray]) -> None:

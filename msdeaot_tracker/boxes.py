@@ -1,0 +1,63 @@
+"""From the masks of a video's objects to the boxes that are reported of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .config import TrackerConfig
+from .geometry import main_parts, mask_to_box
+from .initializers import BoxRefiner
+from .types import Box
+
+
+class Boxes:
+    """The rectangles of one video's objects, from their masks' main parts or from a box refiner."""
+
+    def __init__(self, config: TrackerConfig, refiner: BoxRefiner | None):
+        self._config = config
+        self._refiner = refiner
+        self._appearance: dict[int, Any] = {}  # of each object, what the refiner remembers of it
+
+    def clear(self) -> None:
+        """Forget all objects."""
+        self._appearance = {}
+
+    def forget(self, object_id: int) -> None:
+        self._appearance.pop(object_id, None)
+
+    def read(
+        self,
+        image: np.ndarray,
+        labels: np.ndarray,
+        object_ids: Iterable[int],
+        targets: Mapping[int, Box | np.ndarray],
+    ) -> dict[int, Box | None]:
+        """By object id, None where the object is absent.
+
+        labels: int [H, W], the frame's object ids. targets: of the objects that were given on this frame; of those,
+        the mask counts as it is.
+        """
+        boxes = {i: self._rectangle(labels == i, exact=i in targets) for i in object_ids}
+        if self._refiner is not None:
+            self._look_at(image, targets)
+            boxes |= self._refined(image, {i: box for i, box in boxes.items() if box and i not in targets})
+        return boxes
+
+    def _rectangle(self, mask: np.ndarray, *, exact: bool) -> Box | None:
+        """Of a given mask, or of the main parts of one that was propagated: specks would stretch it."""
+        share = self._config.box_share
+        return mask_to_box(mask if exact or share == 0 else main_parts(mask, share))
+
+    def _look_at(self, image: np.ndarray, targets: Mapping[int, Box | np.ndarray]) -> None:
+        """Show the refiner the objects that are given."""
+        for object_id, target in targets.items():
+            box = mask_to_box(target) if isinstance(target, np.ndarray) else target
+            self._appearance[object_id] = self._refiner.reference(image, box)
+
+    def _refined(self, image: np.ndarray, boxes: Mapping[int, Box]) -> dict[int, Box]:
+        """What the refiner finds near these rectangles, where it finds something."""
+        found = {i: self._refiner.refine(image, box, self._appearance[i]).box for i, box in boxes.items()}
+        return {i: box for i, box in found.items() if box is not None}
