@@ -8,25 +8,31 @@ from typing import Any
 import numpy as np
 
 from .config import TrackerConfig
-from .geometry import main_parts, mask_to_box
+from .geometry import Margins, main_parts, margins, mask_to_box, with_margins
 from .initializers import BoxRefiner
 from .types import Box
 
 
 class Boxes:
-    """The rectangles of one video's objects, from their masks' main parts or from a box refiner."""
+    """The rectangles of one video's objects, from their masks' main parts or from a box refiner.
+
+    With `tracker.box_margins`, an object that was given by a box keeps around its mask the room that its first mask
+    left in that box: the box is certain, and what an initializer's mask misses is mostly missed on later frames too.
+    """
 
     def __init__(self, config: TrackerConfig, refiner: BoxRefiner | None):
         self._config = config
         self._refiner = refiner
         self._appearance: dict[int, Any] = {}  # of each object, what the refiner remembers of it
+        self._margins: dict[int, Margins] = {}
 
     def clear(self) -> None:
         """Forget all objects."""
-        self._appearance = {}
+        self._appearance, self._margins = {}, {}
 
     def forget(self, object_id: int) -> None:
         self._appearance.pop(object_id, None)
+        self._margins.pop(object_id, None)
 
     def read(
         self,
@@ -37,10 +43,12 @@ class Boxes:
     ) -> dict[int, Box | None]:
         """By object id, None where the object is absent.
 
-        labels: int [H, W], the frame's object ids. targets: of the objects that were given on this frame; of those,
-        the mask counts as it is.
+        labels: int [H, W], the frame's object ids. targets: of the objects that were given on this frame; a given
+        mask counts as it is.
         """
         boxes = {i: self._rectangle(labels == i, exact=i in targets) for i in object_ids}
+        if self._config.box_margins:
+            boxes |= self._with_margins(boxes, labels, targets)
         if self._refiner is not None:
             self._look_at(image, targets)
             boxes |= self._refined(image, {i: box for i, box in boxes.items() if box and i not in targets})
@@ -50,6 +58,18 @@ class Boxes:
         """Of a given mask, or of the main parts of one that was propagated: specks would stretch it."""
         share = self._config.box_share
         return mask_to_box(mask if exact or share == 0 else main_parts(mask, share))
+
+    def _with_margins(
+        self, boxes: Mapping[int, Box | None], labels: np.ndarray, targets: Mapping[int, Box | np.ndarray]
+    ) -> dict[int, Box]:
+        """Those of objects that were given by a box; on the frame itself, that box."""
+        for object_id, target in targets.items():
+            self._margins.pop(object_id, None)
+            inner = None if isinstance(target, np.ndarray) else self._rectangle(labels == object_id, exact=False)
+            if inner is not None:
+                self._margins[object_id] = margins(target, inner)
+        fitted = {i: with_margins(boxes[i], added, *labels.shape) for i, added in self._margins.items() if boxes[i]}
+        return fitted | {i: targets[i] for i in targets if i in fitted}
 
     def _look_at(self, image: np.ndarray, targets: Mapping[int, Box | np.ndarray]) -> None:
         """Show the refiner the objects that are given."""

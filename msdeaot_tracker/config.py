@@ -51,6 +51,7 @@ class TrackerConfig:
     objects_per_memory: int = 10  # 1: every object has a memory of its own
     mixed_precision: bool = True  # half precision on CUDA
     box_share: float = 0.0  # parts of a mask with a smaller share of its pixels do not count for the object's box
+    box_margins: bool = False  # the room that an object's first mask left in the box it was given by stays around it
     refine_every: int | None = (
         None  # frames; how often the initializer is asked about the current box; None: never again
     )
@@ -103,7 +104,7 @@ PRESETS: dict[str, Preset] = {
                 dropout=0.0,
                 frozen_batch_norm=False,
             ),
-            tracker=TrackerConfig(long_edge=480, box_share=0.2),
+            tracker=TrackerConfig(long_edge=480, box_share=0.2, box_margins=True),
             weights="msdeaot-small.safetensors",
         ),
     )

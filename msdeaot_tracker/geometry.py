@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -41,6 +42,29 @@ def main_parts(mask: np.ndarray, share: float) -> np.ndarray:
     kept = areas >= min(share * areas.sum(), areas.max())
     kept[0] = False
     return kept[parts]
+
+
+class Margins(NamedTuple):
+    """How far a box reaches beyond another on its left, top, right and bottom, in the other's widths and heights."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+def margins(outer: Box, inner: Box) -> Margins:
+    """What to add to `inner` to get `outer`; negative on the sides where inner is the one that reaches farther."""
+    right, bottom = outer.x + outer.w - inner.x - inner.w, outer.y + outer.h - inner.y - inner.h
+    return Margins((inner.x - outer.x) / inner.w, (inner.y - outer.y) / inner.h, right / inner.w, bottom / inner.h)
+
+
+def with_margins(box: Box, added: Margins, height: int, width: int) -> Box:
+    """The box and its margins, as far as they lie inside an image; where that is nothing, the box as it is."""
+    x0, y0 = max(box.x - added.left * box.w, 0.0), max(box.y - added.top * box.h, 0.0)
+    x1 = min(box.x + (1 + added.right) * box.w, float(width))
+    y1 = min(box.y + (1 + added.bottom) * box.h, float(height))
+    return Box(x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else box
 
 
 def box_to_mask(box: Box, height: int, width: int) -> np.ndarray:

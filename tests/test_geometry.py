@@ -5,7 +5,17 @@ import pytest
 import torch
 
 from msdeaot_tracker import Box, InputError
-from msdeaot_tracker.geometry import box_to_mask, clip_box, main_parts, mask_to_box, merge_groups, network_size, one_hot
+from msdeaot_tracker.geometry import (
+    box_to_mask,
+    clip_box,
+    main_parts,
+    margins,
+    mask_to_box,
+    merge_groups,
+    network_size,
+    one_hot,
+    with_margins,
+)
 
 
 def test_box_and_mask_are_inverse_on_whole_pixels():
@@ -89,3 +99,14 @@ def test_merged_probabilities_are_clamped():
     certain = torch.tensor([0.0, 1.0])[:, None, None]
     merged = merge_groups([certain, certain]).flatten()
     assert torch.allclose(merged.sigmoid(), torch.tensor([1e-5, 1 - 1e-5, 1 - 1e-5]), atol=1e-7)
+
+
+def test_margins_are_those_of_the_given_box_wherever_the_mask_goes():
+    outer, inner = Box(10.5, 20, 40, 60), Box(15, 20, 20, 50)
+    added = margins(outer, inner)
+    assert added == pytest.approx((4.5 / 20, 0, 15.5 / 20, 10 / 50))
+    assert with_margins(inner, added, 200, 200) == pytest.approx(outer)
+    # Twice as large, elsewhere: so are the margins.
+    assert with_margins(Box(50, 30, 40, 100), added, 200, 200) == pytest.approx((41, 30, 80, 120))
+    assert with_margins(Box(-3, 170, 40, 40), added, 200, 60) == pytest.approx((0, 170, 60, 30))  # the image's part
+    assert with_margins(outer, margins(inner, outer), 200, 200) == pytest.approx(inner)  # a mask beyond its box

@@ -174,6 +174,31 @@ def test_specks_of_a_propagated_mask_do_not_stretch_its_box(model, video):
         override(model.preset, "tracker.box_share=1.5")
 
 
+def test_boxes_keep_the_margins_of_the_box_that_was_given(model, video):
+    def left_half(image, box):
+        return MaskEstimate(mask_at(int(box.x), int(box.y), int(box.w) // 2, int(box.h)), source="test")
+
+    plain = Tracker(model, initializer=left_half)
+    fitted = Tracker(model, initializer=left_half, preset=override(model.preset, "tracker.box_margins=True"))
+    targets = {1: (10, 20, 32, 12), 2: mask_at(60, 20)}
+    assert plain.initialize(video[0], targets).boxes == {1: Box(10, 20, 16, 12), 2: Box(60, 20, 16, 12)}
+    assert fitted.initialize(video[0], targets).boxes == {1: Box(10, 20, 32, 12), 2: Box(60, 20, 16, 12)}
+    wider = 0
+    for image in video[1:8]:
+        expected, found = plain.track(image), fitted.track(image)
+        assert np.array_equal(found.labels, expected.labels)
+        assert found.boxes[2] == expected.boxes[2]  # a mask that was given has no margins
+        if (box := expected.boxes[1]) is not None:
+            width = min(2 * box.w, SIZE[1] - box.x)
+            assert found.boxes[1] == pytest.approx((box.x, box.y, width, box.h))
+            wider += width > box.w
+    assert wider
+    again = {1: mask_at(30, 20)}
+    assert fitted.track(video[8], again).boxes[1] == Box(30, 20, 16, 12)
+    result = fitted.track(video[9])
+    assert result.boxes[1] == mask_to_box(result.masks[1])
+
+
 def test_trackers_share_a_model_without_disturbing_each_other(model, video):
     def run(*others):
         tracker = Tracker(model)
