@@ -71,6 +71,13 @@ class Recipe:
     devices: int = 1
     ours: str = ""
 
+    def with_config(self, config: LoopConfig) -> Recipe:
+        """Other settings; clips become as long as they ask for."""
+        if isinstance(self.data, CropSource):
+            return replace(self, config=config)
+        clips = replace(self.data.config, frames=config.schedule.most_frames)
+        return replace(self, config=config, data=replace(self.data, config=clips))
+
     def with_size(self, size: int) -> Recipe:
         """Frames of size x size. InputError: not of the form the model takes, or this recipe has one size only."""
         if isinstance(self.data, CropSource):
