@@ -53,6 +53,7 @@ def test_the_reports_phases():
         2: common | {"steps": 200_000, "weight_decay": 0.07, "freeze_identity": True, "permute_background": True},
     }
     shape = {"warm_up": 0.05, "decay_power": 0.9, "hard_fraction": 0.15, "hard_ramp": 0.5, "final_learning_rate": 1e-5}
+    shape |= {"warm_up_from": 1e-5}
     schedules = {
         1: shape | {"learning_rate": 4e-4, "auxiliary": 0.1, "true_masks": 1.0, "lengths": ((0.0, 5),)},
         2: shape | {"learning_rate": 2e-4, "auxiliary": 1.0, "true_masks": 0.5, "lengths": ((0.0, 5),)},

@@ -288,6 +288,12 @@ class TestSchedule:
         assert schedule.auxiliary_at(0) == 1 and schedule.auxiliary_at(0.5) == 0
         assert [schedule.length_at(p) for p in (0, 0.49, 0.5, 1)] == [3, 3, 4, 5]
 
+    def test_aots_warm_up_starts_at_the_final_rate(self):
+        schedule = Schedule(learning_rate=1.0, final_learning_rate=0.1, warm_up=0.1, warm_up_from=0.1)
+        rates = [schedule.learning_rate_at(progress) for progress in (0, 0.05, 0.1)]
+        assert rates == pytest.approx([0.1, 0.55, 1.0])
+        assert schedule.learning_rate_at(0.05, 0.1) == pytest.approx(0.1 + 0.1 * 0.45)
+
     def test_a_share_of_the_rate_ends_where_the_whole_ends(self):
         schedule = Schedule(learning_rate=1.0, final_learning_rate=0.1, warm_up=0.1, decay_power=1.0)
         assert schedule.learning_rate_at(0.1, 0.1) == pytest.approx(0.1 + 0.1 * 0.9)
@@ -373,6 +379,23 @@ class TestParameters:
         changed = {key for key in before if not torch.equal(before[key], after[key])}
         assert torch.allclose(one, both, atol=1e-5)
         assert changed and not any(key.startswith(("encoder.network.conv1", "encoder.network.bn1")) for key in changed)
+
+    def test_a_frozen_part_drops_no_path_while_the_model_trains(self):
+        torch.manual_seed(0)
+        encoder = SwinEncoder(24, depths=(2, 2, 2), heads=(2, 2, 2), window=3, drop_path=0.9)
+        model = nn.Module()
+        model.preset, model.encoder = replace(TINY, model=replace(TINY.model, encoder="swin_base")), encoder
+        images = torch.rand(2, 3, 48, 48)
+
+        def runs() -> list[torch.Tensor]:
+            return [encoder.stages[0](encoder.patch_embed(images)) for _ in range(8)]
+
+        model.train()
+        assert any(not torch.equal(runs()[0], other) for other in runs())
+        freeze(model, ["stem", "stage1"])
+        model.train()
+        assert all(torch.equal(runs()[0], other) for other in runs())
+        assert any(not torch.equal(encoder(images).deep, encoder(images).deep) for _ in range(8)), "the others do"
 
     @pytest.mark.parametrize("name", ["decoder", "stage9", ""])
     def test_an_unknown_part_is_an_error_that_lists_the_known_ones(self, name):

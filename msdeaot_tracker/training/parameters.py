@@ -39,16 +39,18 @@ def parameter_groups(model: nn.Module, config: LoopConfig) -> list[dict[str, Any
 
 
 def freeze(model: nn.Module, names: Iterable[str]) -> None:
-    """Stop training parts of `model.encoder`: "stem", "stage1" or all of it, "encoder"; batch norms there stand still.
+    """Stop training parts of `model.encoder`: "stem", "stage1" or all of it, "encoder".
+
+    Whatever mode the model is in, they compute as in evaluation: batch norms stand still, and no path is dropped (AOT).
 
     InputError: another name, or a part of an encoder whose parts are not known.
     """
     for name in names:
         for module in _part(model, name):
             module.requires_grad_(False)
-            for norm in module.modules():
-                if isinstance(norm, nn.BatchNorm2d):
-                    norm.register_forward_pre_hook(_as_in_evaluation)
+            for each in module.modules():
+                if isinstance(each, nn.BatchNorm2d) or not any(True for _ in each.parameters()):
+                    each.register_forward_pre_hook(_as_in_evaluation)
 
 
 def _part(model: nn.Module, name: str) -> list[nn.Module]:
@@ -60,9 +62,8 @@ def _part(model: nn.Module, name: str) -> list[nn.Module]:
     return [model.encoder.get_submodule(place) for place in parts[name]] if name in parts else [model.encoder]
 
 
-def _as_in_evaluation(norm: nn.Module, _: Any) -> None:
-    """Whatever mode the model is in: a frozen batch norm neither uses nor gathers statistics of the batch."""
-    norm.eval()
+def _as_in_evaluation(module: nn.Module, _: Any) -> None:
+    module.eval()
 
 
 class AveragedWeights:

@@ -107,6 +107,7 @@ _PHASE_1 = TrainConfig(
         learning_rate=4e-4,
         final_learning_rate=1e-5,
         warm_up=0.05,
+        warm_up_from=1e-5,
         auxiliary=0.1,
         true_masks=1.0,
         lengths=((0.0, 5),),

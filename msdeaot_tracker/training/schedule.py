@@ -14,6 +14,7 @@ class Schedule:
     learning_rate: float = 5e-4
     final_learning_rate: float = 1e-5
     warm_up: float = 0.03  # fraction of the run
+    warm_up_from: float | None = None  # the rate it starts at (AOT: the final one); None: 1 % of the highest
     decay_power: float = 0.9
     hard_fraction: float = 0.15  # of the pixels, that the cross-entropy is taken of in the end
     hard_ramp: float = 0.5  # fraction of the run over which it is reached
@@ -33,7 +34,9 @@ class Schedule:
 
     def learning_rate_at(self, progress: float, share: float = 1.0) -> float:
         """share: how much of the distance to the final rate is kept; AOT's encoder learns with 0.1 of it."""
-        if progress < self.warm_up:
+        if progress < self.warm_up and self.warm_up_from is not None:
+            rate = self.warm_up_from + (self.learning_rate - self.warm_up_from) * progress / self.warm_up
+        elif progress < self.warm_up:
             rate = self.learning_rate * max(progress / self.warm_up, 0.01)
         else:
             left = 1 - (progress - self.warm_up) / (1 - self.warm_up)
