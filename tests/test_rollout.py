@@ -77,13 +77,6 @@ class TestBurnIn:
         assert learning(model, plain[:, 1:4]) and not learning(model, found[:, 1:4])
         assert learning(model, found[:, 4:]) == learning(model, plain[:, 4:])
 
-    def test_half_precision_weights_made_without_gradients_are_not_used_with_them(self, clip):
-        model = tiny()
-        frames, labels = as_batch(clip.frames, clip.labels)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            plain, found = (rollout(model, frames, labels, MEMORY, burn_in=count)[:, 4:] for count in (0, 3))
-        assert learning(model, found) == learning(model, plain)
-
 
 class TestWhatIsTrainedIsWhatTracks:
     """Against the Tracker's own results, on several objects, after memory has grown and evicted."""
