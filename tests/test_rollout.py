@@ -59,25 +59,6 @@ def as_batch(frames: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torc
     return torch.from_numpy(frames).permute(0, 3, 1, 2)[None].float() / 255, torch.from_numpy(labels)[None].long()
 
 
-def learning(model: MSDeAOT, logits: torch.Tensor) -> set[str]:
-    """The parameters that a loss on these logits reaches."""
-    gradients = torch.autograd.grad(
-        logits.float().square().mean(), list(model.parameters()), retain_graph=True, allow_unused=True
-    )
-    names = [name for name, _ in model.named_parameters()]
-    return {name for name, gradient in zip(names, gradients, strict=True) if gradient is not None and gradient.any()}
-
-
-class TestBurnIn:
-    def test_its_frames_are_tracked_alike_and_not_learned_from(self, clip):
-        model = tiny()
-        frames, labels = as_batch(clip.frames, clip.labels)
-        plain, found = (rollout(model, frames, labels, MEMORY, burn_in=count) for count in (0, 3))
-        assert (plain - found).abs().max() < 1e-4
-        assert learning(model, plain[:, 1:4]) and not learning(model, found[:, 1:4])
-        assert learning(model, found[:, 4:]) == learning(model, plain[:, 4:])
-
-
 class TestWhatIsTrainedIsWhatTracks:
     """Against the Tracker's own results, on several objects, after memory has grown and evicted."""
 

@@ -118,14 +118,6 @@ class TestRuns:
         says(capsys, [*track, "--weights", weights], 0)
         assert json.loads((folder / "tracked/result.json").read_text())["preset"] == "msdeaot-small"
 
-    def test_clips_are_as_long_as_the_schedule_asks_for(self, folder, capsys):
-        write_sequences(folder / "data", range(7, 8))
-        longer = ["--steps", "4", "--batch-size", "1", "--set", "schedule.burn_in=3"]
-        says(capsys, ["train", "--finetune", SHIPPED, "--data", folder / "data", "--out", folder, *QUICK, *longer], 0)
-        config = torch.load(folder / "state.pt", weights_only=True)["settings"]
-        assert config["data"]["frames"] == 8 and config["schedule"]["burn_in"] == 3
-        assert 5 <= float(rows(folder)[-1]["frames"]) <= 8
-
     def test_a_big_recipe_runs_on_datasets_as_they_are_published(self, folder, capsys):
         for name in ("davis", "youtube-vos"):
             (folder / name).mkdir()
@@ -209,7 +201,6 @@ class TestRefusals:
             (["msdeaot-small", "--batch-size", "3", "--devices", "2"], "3 cannot be shared out between 2 processes"),
             (["msdeaot-small", "--devices", "0"], "between 0 processes"),
             (["msdeaot-small", "--set", "schedule.speed=1"], "has no 'speed'"),
-            (["msdeaot-small", "--set", "schedule.burn_in=-1"], "schedule.burn_in=-1: a number of frames"),
             (["msdeaot-small", "--set", "schedule.warm_up=fast"], "expected <class 'float'>"),
             (["msdeaot-small", "--data", "davis=x"], "msdeaot-small has no such dataset; it reads none"),
             (["table2-r50-1", "--data", "mose=x"], "it reads youtube-vos, davis"),

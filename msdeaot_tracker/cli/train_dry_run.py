@@ -84,8 +84,6 @@ def _describe_steps(config: LoopConfig, processes: int) -> None:
         _line("", f"frozen in the encoder: {', '.join(config.frozen)}")
     if isinstance(config, TrainConfig):
         lengths = ", ".join(f"{length} from {start:.0%}" for start, length in schedule.lengths)
-        if schedule.burn_in:
-            lengths += f", and up to {schedule.burn_in} before them without gradients"
         _line("clips", f"frames: {lengths}; memory is fed the truth until {schedule.true_masks:.0%}, then predictions")
 
 

@@ -84,7 +84,8 @@ def plan_from(args: argparse.Namespace) -> Plan:
         raise InputError(f"--encoder-weights: {recipe.name} does not start from an encoder's weights")
     if args.size is not None:
         recipe = recipe.with_size(args.size)
-    return Plan(recipe.with_config(_changed(args, recipe.config)), folders, start, args.encoder_weights)
+    recipe = replace(recipe, config=_changed(args, recipe.config))
+    return Plan(recipe, folders, start, args.encoder_weights)
 
 
 def _preset_of(weights: Path, preset: str | None) -> str:

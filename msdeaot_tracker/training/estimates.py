@@ -93,8 +93,7 @@ def _measure(recipe: Recipe, model: nn.Module, fabric: Fabric, piece: _Piece) ->
     schedule = replace(recipe.config.schedule, true_masks=0.0, lengths=((0.0, frames),))
     config = replace(recipe.config, batch_size=piece.samples, micro_batch=None, compile=False, schedule=schedule)
     kind: type[Loop] = Trainer
-    clips = BatchConfig(size=piece.side, frames=schedule.most_frames, samples_per_clip=1)
-    source: Source = ProceduralSource(clips)
+    source: Source = ProceduralSource(BatchConfig(size=piece.side, frames=frames, samples_per_clip=1))
     if isinstance(recipe.data, CropSource):
         kind, source = RefinerTrainer, recipe.data
     batch = source.open(piece.samples, 1, config.seed)[0][0]

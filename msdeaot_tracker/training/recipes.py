@@ -71,13 +71,6 @@ class Recipe:
     devices: int = 1
     ours: str = ""
 
-    def with_config(self, config: LoopConfig) -> Recipe:
-        """Other settings; clips become as long as they ask for."""
-        if isinstance(self.data, CropSource):
-            return replace(self, config=config)
-        clips = replace(self.data.config, frames=config.schedule.most_frames)
-        return replace(self, config=config, data=replace(self.data, config=clips))
-
     def with_size(self, size: int) -> Recipe:
         """Frames of size x size. InputError: not of the form the model takes, or this recipe has one size only."""
         if isinstance(self.data, CropSource):
@@ -201,29 +194,6 @@ _SMALL_CONTINUED = Recipe(
     start="msdeaot-small",
     ours=_ALL_OURS,
 )
-_SMALL_BURN_IN = Recipe(
-    "msdeaot-small-burn-in",
-    "the small model from weights of msdeaot-small-continued, learning from the drift of longer runs",
-    "msdeaot-small",
-    TrainConfig(
-        steps=2600,
-        batch_size=6,
-        micro_batch=3,
-        seed=2_000_000,
-        schedule=Schedule(
-            learning_rate=4e-4,
-            hard_ramp=0.0,
-            auxiliary=0.0,
-            true_masks=0.0,
-            lengths=((0.0, 3), (0.3, 4), (0.75, 5)),
-            burn_in=10,
-        ),
-        pool_objects=True,
-    ),
-    ProceduralSource(BatchConfig(size=193, frames=15, margin=47, spare_frames=3, samples_per_clip=4)),
-    start="msdeaot-small-continued",
-    ours=_ALL_OURS,
-)
 _AR_SMALL = Recipe(
     INITIALIZER,
     "the small initializer, from a box to a mask, on procedural video alone",
@@ -242,7 +212,6 @@ RECIPES: dict[str, Recipe] = {
         *_table_2("swinb", "swinb-deaot-l"),
         _SMALL,
         _SMALL_CONTINUED,
-        _SMALL_BURN_IN,
         _AR_SMALL,
     )
 }

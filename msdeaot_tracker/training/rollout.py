@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +29,6 @@ def rollout(
     true_masks: bool = False,
     freeze_identity: bool = False,
     checkpoint_frames: bool = False,
-    burn_in: int = 0,
 ) -> Tensor:
     """Track a batch of clips from their first masks -> logits [B, T, K + 1, h, w] (entry 0: the reference itself).
 
@@ -43,8 +41,6 @@ def rollout(
     freeze_identity:   without `true_masks`, no gradient reaches the identity embedding (AOT's sequential training).
     checkpoint_frames: of a frame only its logits and its memory are kept for the backward pass, which computes the
                        rest again. An encoder whose batch norm learns needs all frames at once, and is kept as it is.
-    burn_in:           so many frames after the reference are tracked without gradients: what comes after them starts
-                       from the memory of a longer run, with the tracker's own errors in it.
     """
     objects = model.preset.model.objects
     batch, length = labels.shape[:2]
@@ -52,22 +48,15 @@ def rollout(
         channels = torch.arange(objects + 1, device=labels.device).expand(batch, -1)
     clips = _Clips(model, frames, labels, channels, true_masks, freeze_identity and not true_masks)
     separate = checkpoint_frames and not _learns_statistics(model.encoder)
-    encoded: dict[int, Features] = {}
-    if not separate:
-        encoded |= _encode(model, frames, [0, *range(burn_in + 1, length)])
-        with torch.no_grad():
-            encoded |= _encode(model, frames, range(1, min(burn_in + 1, length)))
+    encoded = None if separate else model.encode(frames.flatten(0, 1))
     store = Memory(memory, model.memory_strides)
     outputs = []
     for t in range(length):
         view = store.view() if t > 0 else None
-        if 0 < t <= burn_in:
-            with torch.no_grad():
-                logits, entry = clips.pass_through(t, encoded.get(t), view)
-        elif checkpoint_frames:
-            logits, entry = checkpoint(clips.pass_through, t, encoded.get(t), view, use_reentrant=False)
+        if checkpoint_frames:
+            logits, entry = checkpoint(clips.pass_through, t, encoded, view, use_reentrant=False)
         else:
-            logits, entry = clips.pass_through(t, encoded.get(t), view)
+            logits, entry = clips.pass_through(t, encoded, view)
         outputs.append(logits)
         if t < length - 1:
             store.write(t, entry, reference=t == 0)
@@ -88,15 +77,16 @@ class _Clips:
     def pass_through(
         self, t: int, encoded: Features | None, view: MemoryView | None
     ) -> tuple[Tensor, tuple[LayerTokens, ...] | None]:
-        """Frame t, encoded already or not yet -> its logits, and what memory keeps of it (the last: nothing).
+        """Frame t, encoded with all others or not yet -> its logits, and what memory keeps of it (the last: nothing).
 
         view: what there is to read; None: the frame is the reference.
         """
-        features = self.model.encode(self.frames[:, t]) if encoded is None else encoded
+        batch, length = self.labels.shape[:2]
+        features = self.model.encode(self.frames[:, t]) if encoded is None else _frame(encoded, batch, length, t)
         identity = self._identify(self.labels[:, t]) if view is None else None
         propagation = self.model.propagate(features, identity if view is None else view)
         logits = self._in_order_of_labels(self.model.decode(propagation, features).float())
-        if t == self.labels.shape[1] - 1:
+        if t == length - 1:
             return logits, None
         if identity is None:
             known = self.labels[:, t] if self.true_masks else predict(logits, self.frames.shape[-2:], self.model)
@@ -128,17 +118,8 @@ def _learns_statistics(encoder: nn.Module) -> bool:
     return any(isinstance(module, nn.BatchNorm2d) and module.training for module in encoder.modules())
 
 
-def _encode(model: MSDeAOT, frames: Tensor, chosen: Sequence[int]) -> dict[int, Features]:
-    """These frames of all clips at once (batch norm that learns sees them together) -> by number."""
-    if not chosen:
-        return {}
-    shape = len(frames), len(chosen)
-    together = model.encode(frames[:, list(chosen)].flatten(0, 1))
-    return {t: _frame(together, shape, position) for position, t in enumerate(chosen)}
-
-
-def _frame(features: Features, shape: tuple[int, int], position: int) -> Features:
-    """One frame of features that were encoded for (clips, frames) at once."""
-    maps = {stride: x.unflatten(0, shape)[:, position] for stride, x in features.maps.items()}
+def _frame(features: Features, batch: int, length: int, t: int) -> Features:
+    """Frame t of features encoded for all frames of all clips at once."""
+    maps = {stride: x.unflatten(0, (batch, length))[:, t] for stride, x in features.maps.items()}
     same = next((stride for stride, x in features.maps.items() if x is features.deep), None)
-    return Features(maps, features.deep.unflatten(0, shape)[:, position] if same is None else maps[same])
+    return Features(maps, features.deep.unflatten(0, (batch, length))[:, t] if same is None else maps[same])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..types import InputError
-
 
 @dataclass(frozen=True)
 class Schedule:
@@ -21,16 +19,6 @@ class Schedule:
     auxiliary: float = 0.15  # fraction of the run over which the reference frame's own loss fades out
     true_masks: float = 0.15  # fraction of the run in which memory is fed the truth instead of predictions
     lengths: tuple[tuple[float, int], ...] = ((0.0, 3), (0.5, 4), (0.8, 5))  # from this progress on, frames per clip
-    burn_in: int = 0  # at most; frames that are tracked without gradients before these, as many as a step draws
-
-    def __post_init__(self) -> None:
-        if self.burn_in < 0:
-            raise InputError(f"schedule.burn_in={self.burn_in}: a number of frames, at least 0")
-
-    @property
-    def most_frames(self) -> int:
-        """Of a clip, burn-in and all."""
-        return max(length for _, length in self.lengths) + self.burn_in
 
     def learning_rate_at(self, progress: float, share: float = 1.0) -> float:
         """share: how much of the distance to the final rate is kept; AOT's encoder learns with 0.1 of it."""

@@ -27,8 +27,8 @@ class Trainer(Loop):
 
     def _loss(self, batch: tuple[Tensor, Tensor], place: Place) -> tuple[Tensor, Mapping[str, int]]:
         config, schedule, progress = self._config, self._config.schedule, place.progress
-        length, burn_in = schedule.length_at(progress), self._burn_in(place)
-        seen, truth = (part[:, : length + burn_in] for part in batch)
+        length = schedule.length_at(progress)
+        seen, truth = (part[:, :length] for part in batch)
         labels = truth.long()
         logits = rollout(
             self._model,
@@ -39,21 +39,12 @@ class Trainer(Loop):
             true_masks=progress < schedule.true_masks,
             freeze_identity=config.freeze_identity,
             checkpoint_frames=config.checkpoint_frames,
-            burn_in=burn_in,
         )
         if self._clip is None:
             self._clip = partial(self._view, seen[0], truth[0], logits[0].detach())
         with torch.autocast(labels.device.type, enabled=False):
             hard_fraction, auxiliary = schedule.hard_fraction_at(progress), schedule.auxiliary_at(progress)
-            learned = [0, *range(burn_in + 1, labels.shape[1])]
-            loss = self._over_frames(logits[:, learned], labels[:, learned], hard_fraction, auxiliary)
-            return loss, {"frames": length + burn_in}
-
-    def _burn_in(self, place: Place) -> int:
-        """From 0 to the most there is, the same for all micro-batches of a step, so that no process waits."""
-        step = place.first // self._config.batch_size
-        generator = torch.Generator().manual_seed(self._config.seed * 1_000_003 + step)
-        return int(torch.randint(self._config.schedule.burn_in + 1, (), generator=generator))
+            return self._over_frames(logits, labels, hard_fraction, auxiliary), {"frames": length}
 
     def _channels(self, place: Place, samples: int) -> Tensor:
         """Permutations of the identity channels; each follows from the seed and the sample's number in the run."""
