@@ -104,7 +104,9 @@ PRESETS: dict[str, Preset] = {
                 dropout=0.0,
                 frozen_batch_norm=False,
             ),
-            tracker=TrackerConfig(long_edge=480, box_share=0.2, box_margins=True),
+            # Reference frames alone: what is remembered of others holds this model's leaks (docs/training.md).
+            MemoryConfig(long_term_gap=None),
+            TrackerConfig(long_edge=480, box_share=0.2, box_margins=True),
             weights="msdeaot-small.safetensors",
         ),
     )

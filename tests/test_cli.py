@@ -130,7 +130,7 @@ def test_a_folder_of_frames_from_a_box(track, folder, out, weights):
     report = check_whole(out, FRAMES)
     assert boxes(out / "boxes.txt")[0].tolist() == [10, 12, 20, 16]
     assert report["status"] == "complete" and report["error"] is None
-    assert report["preset"] == "msdeaot-small" and report["settings"]["memory"]["long_term_gap"] is not None
+    assert report["preset"] == "msdeaot-small" and report["settings"]["memory"]["long_term_max"] is not None
     assert report["weights"]["sha256"] == file_sha256(weights)
     assert report["versions"]["msdeaot-tracker"] == msdeaot_tracker.__version__
     assert report["versions"]["torch"] == torch.__version__
