@@ -46,30 +46,27 @@ class Boxes:
         labels: int [H, W], the frame's object ids. targets: of the objects that were given on this frame; a given
         mask counts as it is.
         """
-        boxes = {i: self._rectangle(labels == i, exact=i in targets) for i in object_ids}
+        exact = {i for i, target in targets.items() if isinstance(target, np.ndarray)}
+        boxes = {i: self._rectangle(labels == i, exact=i in exact) for i in object_ids}
         if self._config.box_margins:
-            boxes |= self._with_margins(boxes, labels, targets)
+            self._note_margins(boxes, targets)
+            boxes |= {i: with_margins(boxes[i], room, *labels.shape) for i, room in self._margins.items() if boxes[i]}
         if self._refiner is not None:
             self._look_at(image, targets)
             boxes |= self._refined(image, {i: box for i, box in boxes.items() if box and i not in targets})
         return boxes
 
     def _rectangle(self, mask: np.ndarray, *, exact: bool) -> Box | None:
-        """Of a given mask, or of the main parts of one that was propagated: specks would stretch it."""
+        """Of a given mask, or of the main parts of one that was estimated or propagated: specks would stretch it."""
         share = self._config.box_share
         return mask_to_box(mask if exact or share == 0 else main_parts(mask, share))
 
-    def _with_margins(
-        self, boxes: Mapping[int, Box | None], labels: np.ndarray, targets: Mapping[int, Box | np.ndarray]
-    ) -> dict[int, Box]:
-        """Those of objects that were given by a box; on the frame itself, that box."""
+    def _note_margins(self, boxes: Mapping[int, Box | None], targets: Mapping[int, Box | np.ndarray]) -> None:
+        """Of the objects that are given by boxes; a mask has none. boxes: the rectangles of their masks."""
         for object_id, target in targets.items():
             self._margins.pop(object_id, None)
-            inner = None if isinstance(target, np.ndarray) else self._rectangle(labels == object_id, exact=False)
-            if inner is not None:
-                self._margins[object_id] = margins(target, inner)
-        fitted = {i: with_margins(boxes[i], added, *labels.shape) for i, added in self._margins.items() if boxes[i]}
-        return fitted | {i: targets[i] for i in targets if i in fitted}
+            if boxes[object_id] is not None and not isinstance(target, np.ndarray):
+                self._margins[object_id] = margins(target, boxes[object_id])
 
     def _look_at(self, image: np.ndarray, targets: Mapping[int, Box | np.ndarray]) -> None:
         """Show the refiner the objects that are given."""

@@ -49,7 +49,7 @@ def freeze(model: nn.Module, names: Iterable[str]) -> None:
         for module in _part(model, name):
             module.requires_grad_(False)
             for each in module.modules():
-                if isinstance(each, nn.BatchNorm2d) or not any(True for _ in each.parameters()):
+                if isinstance(each, nn.BatchNorm2d) or next(each.parameters(), None) is None:
                     each.register_forward_pre_hook(_as_in_evaluation)
 
 
