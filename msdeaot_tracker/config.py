@@ -16,23 +16,24 @@ class Stage:
     """One step of the coarse-to-fine pyramid."""
 
     stride: int  # pixels per cell of the encoder map this stage works on
-    layers: int  # gated propagation layers; 0: the stage only refines
+    layers: int  # propagation layers; 0: the stage only refines
     width: int  # channels of each branch
     memory_stride: int = 1  # long-term tokens are kept on every n-th row and column of the map
     identity_stride: int | None = None  # of the identity convolution; None: `stride`; if coarser, enlarged by nearest
     residual_blocks: int = 1  # in the transition into this stage
-    drop_path: float = 0.1  # training only: probability of skipping self-propagation
+    drop_path: float = 0.1  # training only: probability of skipping self-propagation (or -attention, feed-forward)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     encoder: str  # a name in models.encoder.ENCODERS
     stages: tuple[Stage, ...]
+    propagation: Literal["gated", "transformer"] = "gated"  # layers of DeAOT (two branches) or of AOT (one)
     decoder: Literal["fpn", "head"] = "head"  # fpn: DeAOT's; head: two convolutions on the last stage
     objects: int = 10  # identities of one group, background not counted
     window: int = 7  # cells; short-term attention reaches this far in each direction
     align_corners: bool = True  # True: network sizes are 16k+1; False: 16k
-    dropout: float = 0.1  # training only: channels dropped after the depth-wise convolutions
+    dropout: float = 0.1  # training only: channels dropped after depth-wise convolutions (AOT: of what memory says)
     frozen_batch_norm: bool = True  # encoder statistics come from pre-training and never change
 
 
@@ -78,12 +79,30 @@ def _deaot(name: str, encoder: str, layers: int, gap: int | None, align_corners:
     return Preset(name, model, MemoryConfig(long_term_gap=gap))
 
 
+def _aot(name: str, encoder: str, layers: int, gap: int | None, align_corners: bool = True) -> Preset:
+    model = ModelConfig(
+        encoder,
+        (Stage(16, layers, 256),),
+        propagation="transformer",
+        decoder="fpn",
+        align_corners=align_corners,
+        dropout=0.0,
+    )
+    return Preset(name, model, MemoryConfig(long_term_gap=gap))
+
+
 # The report leaves the 4x features out, uses the 16x features twice, and has 2 + 1 layers (section 2.2).
 _REPORT_STAGES = (Stage(16, 2, 256), Stage(16, 0, 256), Stage(8, 1, 128, memory_stride=2))
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
+        _aot("aot-t", "mobilenetv2", layers=1, gap=None),
+        _aot("aot-s", "mobilenetv2", layers=2, gap=None),
+        _aot("aot-b", "mobilenetv2", layers=3, gap=None),
+        _aot("aot-l", "mobilenetv2", layers=3, gap=5),
+        _aot("r50-aot-l", "resnet50", layers=3, gap=5),
+        _aot("swinb-aot-l", "swin_base", layers=3, gap=5, align_corners=False),
         _deaot("deaot-t", "mobilenetv2", layers=1, gap=None),
         _deaot("deaot-s", "mobilenetv2", layers=2, gap=None),
         _deaot("deaot-b", "mobilenetv2", layers=3, gap=None),

@@ -91,9 +91,9 @@ class LayerTokens:
     """What one propagation layer remembers of one frame (or of several, joined along N)."""
 
     key: Tensor  # [B, N, Ck]
-    value: Tensor  # [B, N, Cv]  visual branch
-    id_value: Tensor  # [B, N, Cv]  identity branch
-    size: MapSize  # map of one frame, row-major: N = frames * rows * columns until thinned
+    value: Tensor  # [B, N, Cv]  visual branch; of a layer with a single branch, the identity is in it
+    id_value: Tensor | None = None  # [B, N, Cv]  identity branch
+    size: MapSize = field(kw_only=True)  # of one frame, row-major: N = frames * rows * columns until thinned
 
     def thin(self, stride: int) -> LayerTokens:
         """Keep every `stride`-th row and column of a single frame's map."""
@@ -107,8 +107,9 @@ class LayerTokens:
         return LayerTokens(*(t.detach() for t in self.tensors), size=self.size)
 
     @property
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.key, self.value, self.id_value
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Those there are, in the order of the fields."""
+        return (self.key, self.value) if self.id_value is None else (self.key, self.value, self.id_value)
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,8 @@ class LayerState:
     """What one propagation layer keeps of the current frame until the frame's mask is known."""
 
     key: Tensor  # [B, N, Ck]
-    value: Tensor  # [B, N, Cv]
-    id_context: Tensor | None  # [B, N, C] normalised identity branch; None in the very first layer
+    value: Tensor | None  # [B, N, Cv]; None: it cannot be computed without the mask
+    id_context: Tensor | None  # [B, N, C] what the identity joins; None in the very first gated layer
     size: MapSize
 
 
@@ -126,7 +127,7 @@ class Propagation:
     """A propagated frame: one state per layer, coarse to fine, and the map that is decoded."""
 
     layers: tuple[LayerState, ...]
-    output: Tensor  # [B, 2 C, h, w]: visual | identity of the last stage, normalised
+    output: Tensor  # [B, C', h, w] of the last stage, normalised; of gated layers visual | identity
 
 
 @dataclass(frozen=True)

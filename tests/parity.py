@@ -1,6 +1,6 @@
 """Compare this network with reference numbers of the public ones: `python tests/parity.py DIR`.
 
-DIR holds files named deaott_*, r50_deaotl_*, swinb_deaotl_*, vmos_* and alpha_refine_* (.npz), and
+DIR holds files named after the models of TOLERANCES, deaott_* and so on, and alpha_refine_* (.npz), and
 `<model>_keys.json` (those in tests/data are used where DIR has none). One line per file; the exit status is 1 if a
 number passes its tolerance.
 
@@ -51,13 +51,23 @@ class Tolerance:
 
 
 TOLERANCES = {
+    "aott": Tolerance(5e-4, 1e-3),
+    "r50_aotl": Tolerance(5e-5, 5e-5),
+    "swinb_aotl": Tolerance(5e-5, 5e-5),
     "deaott": Tolerance(5e-4, 1e-3),
     "r50_deaotl": Tolerance(1e-4, 5e-5),
     "swinb_deaotl": Tolerance(5e-5, 5e-5),
     "vmos": Tolerance(2e-4, 1e-4),
 }
 ALPHA_REFINE = "alpha_refine"
-PRESET_OF = {"deaott": "deaot-t", "r50_deaotl": "r50-deaot-l", "swinb_deaotl": "swinb-deaot-l"}
+PRESET_OF = {
+    "aott": "aot-t",
+    "r50_aotl": "r50-aot-l",
+    "swinb_aotl": "swinb-aot-l",
+    "deaott": "deaot-t",
+    "r50_deaotl": "r50-deaot-l",
+    "swinb_deaotl": "swinb-deaot-l",
+}
 
 
 @dataclass
@@ -206,7 +216,7 @@ def check(path: Path, model_name: str, keys_file: Path) -> Report:
     upsample = {"size": (meta["H"], meta["W"]), "mode": "bilinear", "align_corners": model.preset.model.align_corners}
     frames = vmos_frames(golden, meta, report) if vmos else video_frames(golden, meta, report, model)
     for t, (features, labels) in enumerate(frames):
-        with recording(model, vmos=vmos) as inner:
+        with recording(model) as inner:
             if t == 0:
                 groups.reference(features, labels)
             else:

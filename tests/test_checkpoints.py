@@ -15,13 +15,14 @@ import pytest
 import torch
 
 from msdeaot_tracker.checkpoints import file_sha256, load_model, load_state, save_checkpoint
-from msdeaot_tracker.checkpoints.convert import DROPPED, convert, official_layout, official_shapes
+from msdeaot_tracker.checkpoints.convert import convert, identify_official, official_shapes
+from msdeaot_tracker.checkpoints.official import DROPPED
 from msdeaot_tracker.config import PRESETS
 from msdeaot_tracker.device import explain_out_of_memory, pick_device
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.types import CheckpointError, InputError, TrackerError
 
-MODELS = {"deaott": "deaot-t", "r50_deaotl": "r50-deaot-l", "swinb_deaotl": "swinb-deaot-l", "vmos": None}
+MODELS = {**parity.PRESET_OF, "vmos": None}
 
 
 def official_keys(name: str) -> dict[str, tuple[int, ...]]:
@@ -66,7 +67,7 @@ def refused(path, preset="deaot-t") -> str:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_official_key_is_used_or_dropped_with_a_reason(name):
     keys = official_keys(name)
-    layout = official_layout(keys)
+    layout = identify_official(keys).layout
     used = official_shapes(empty_model(name), layout)
     left = set(keys) - set(used)
     assert {key: keys[key] for key in used} == used
@@ -86,6 +87,17 @@ def test_deeper_deaot_models_use_the_same_names(preset, layers):
     all_layers = {k: v for k, v in official_keys("r50_deaotl").items() if k.startswith("LSTT.layers.")}
     kept = {k: v for k, v in all_layers.items() if int(k.split(".")[2]) < layers}
     assert official_shapes(MSDeAOT(PRESETS[preset]), "DeAOT") == encoder_and_first | kept
+
+
+@pytest.mark.parametrize(("preset", "layers"), [("aot-s", 2), ("aot-b", 3), ("aot-l", 3)])
+def test_deeper_aot_models_use_the_same_names_and_a_wider_decoder(preset, layers):
+    encoder_and_first = official_keys("aott")
+    stack = {k: v for k, v in official_keys("r50_aotl").items() if re.match(r"LSTT\.(layers|decoder_norms)\.", k)}
+    kept = {k: v for k, v in stack.items() if int(k.split(".")[2]) < layers}
+    wider = {"decoder.conv_in.conv.weight": (256, 256 * (layers + 1), 1, 1)}
+    expected = encoder_and_first | kept | wider
+    del expected["LSTT.mask_token"]
+    assert official_shapes(MSDeAOT(PRESETS[preset]), "AOT") == expected
 
 
 def test_every_tensor_arrives_where_its_name_says(deaot_t):
@@ -131,21 +143,45 @@ def test_a_wrong_shape_names_key_expected_and_found(tmp_path, deaot_t):
 
 
 @pytest.mark.parametrize(
-    ("preset", "named"),
+    "preset",
     [
-        ("deaot-s", "'LSTT.layers.1.norm1.weight' is missing"),
-        ("r50-deaot-l", "'encoder.conv1.weight' is missing"),
-        ("msdeaot-r50", "does not fit 'msdeaot-r50'"),
-        ("msdeaot-small", "does not fit 'msdeaot-small'"),
+        "aot-t",
+        "deaot-s",
+        "r50-deaot-l",
+        "msdeaot-r50",
+        "msdeaot-small",
     ],
 )
-def test_an_official_file_of_another_model_is_refused(tmp_path, deaot_t, preset, named):
-    assert named in refused(write_official(tmp_path / "w.pth", deaot_t), preset)
+def test_an_official_file_of_another_model_says_what_it_is_and_who_takes_it(tmp_path, deaot_t, preset):
+    message = refused(write_official(tmp_path / "w.pth", deaot_t), preset)
+    words = f"an official DeAOT file (mobilenetv2, 1 propagation layer) does not fit '{preset}'"
+    assert message == f"{tmp_path / 'w.pth'}: {words}; it is for the preset deaot-t"
 
 
-def test_an_official_file_needs_the_preset_named(tmp_path, deaot_t):
+@pytest.mark.parametrize("key", ["aott", "r50_aotl", "swinb_aotl", "r50_deaotl", "swinb_deaotl"])
+def test_every_official_file_names_its_preset(tmp_path, key):
+    weights = {name: torch.zeros(()) for name in official_keys(key)}
+    message = refused(write_official(tmp_path / "w.pth", weights))
+    assert message.endswith(f"it is for the preset {MODELS[key]}")
+
+
+def test_presets_that_share_their_weights_are_all_named(tmp_path):
+    names = official_shapes(MSDeAOT(PRESETS["aot-l"]), "AOT")
+    message = refused(write_official(tmp_path / "w.pth", {name: torch.zeros(()) for name in names}))
+    assert "(mobilenetv2, 3 propagation layers)" in message
+    assert message.endswith("it is for the preset aot-b or aot-l")
+
+
+def test_vmos_without_its_encoder_is_told_apart(tmp_path):
+    weights = {name: torch.zeros(()) for name in official_keys("vmos")}
+    message = refused(write_official(tmp_path / "w.pth", weights))
+    assert "an official VMOS file (without an encoder, 3 propagation layers)" in message
+    assert message.endswith("no preset takes it; one that does needs the encoder's keys as well")
+
+
+def test_an_official_file_without_a_preset_says_which_to_name(tmp_path, deaot_t):
     path = write_official(tmp_path / "w.pth", deaot_t)
-    with pytest.raises(CheckpointError, match="preset"):
+    with pytest.raises(CheckpointError, match=r"it is for the preset deaot-t; name the preset as well"):
         load_model(weights=path, device="cpu")
 
 

@@ -533,4 +533,4 @@ def test_convert(official_file, tmp_path, capsys):
     assert half.stat().st_size < 0.55 * out.stat().st_size
     assert load_model(weights=half, device="cpu").preset.name == "deaot-t"
     assert main(["weights", "convert", str(path), "--preset", "deaot-s", "--out", str(out)]) == 2
-    assert "is missing" in capsys.readouterr().err
+    assert "it is for the preset deaot-t" in capsys.readouterr().err

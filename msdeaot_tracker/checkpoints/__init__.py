@@ -1,4 +1,4 @@
-"""Weights on disk: our format, official releases of DeAOT and VMOS, ImageNet encoders, and models built from them."""
+"""Weights on disk: our format, releases of AOT, DeAOT and VMOS, ImageNet encoders; and models built from them."""
 
 from .cache import file_sha256, find_weights
 from .imagenet import load_imagenet

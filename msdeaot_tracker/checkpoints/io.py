@@ -1,6 +1,6 @@
 """Reading and writing weights; building a model from a preset and its weights.
 
-Our format is a safetensors file whose metadata hold `format`, `preset` and `config`. Official DeAOT and VMOS files
+Our format is a safetensors file whose metadata hold `format`, `preset` and `config`. Official AOT, DeAOT and VMOS files
 (.pth, `state_dict` inside) are recognised by their keys. Nothing a file contains is ever executed.
 """
 
@@ -26,7 +26,7 @@ from ..device import pick_device
 from ..models import MSDeAOT
 from ..types import CheckpointError
 from .cache import find_weights
-from .convert import check_shapes, convert, official_layout
+from .convert import check_shapes, convert, identify_official
 from .zoo import MANIFEST
 
 FORMAT = "msdeaot-tracker-1"
@@ -66,7 +66,9 @@ def load_model(
     file = read_weights(weights)
     if preset is None:
         if file.preset is None:
-            raise CheckpointError(f"{file.path} does not say which preset it is for; name the preset as well")
+            official = identify_official(file.state)
+            hint = f"{official}; {official.advice}" if official else "which does not say what preset it is for"
+            raise CheckpointError(f"{file.path}: {hint}; name the preset as well")
         preset = file.preset
     model = MSDeAOT(override(find_preset(preset), *overrides))
     _fill(model, file)
@@ -219,13 +221,15 @@ def _fill(model: MSDeAOT, file: WeightsFile) -> None:
         if file.config is not None:
             difference = _first_difference(file.config, preset.model, "model")
             if difference:
-                raise CheckpointError(f"made for another model than preset {preset.name!r}: {difference}")
+                raise CheckpointError(
+                    f"made for {file.preset!r}, another model than preset {preset.name!r}: {difference}"
+                )
             state = file.state
             check_shapes({key: tuple(t.shape) for key, t in model.state_dict().items()}, state)
-        elif official_layout(file.state):
+        elif identify_official(file.state):
             state = convert(file.state, model)
         else:
-            raise CheckpointError("neither of this project's format nor an official DeAOT or VMOS checkpoint")
+            raise CheckpointError("neither of this project's format nor an official AOT, DeAOT or VMOS checkpoint")
     except CheckpointError as error:
         raise CheckpointError(f"{file.path}: {error}") from error
     own = model.state_dict()

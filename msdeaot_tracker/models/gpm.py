@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ..types import LayerState, LayerTokens, MapSize
 from .attention import attend, read_all, read_window
+from .layers import DepthwiseConvolution, drop_path
 
 
 class GatedProjection(nn.Module):
@@ -15,18 +16,13 @@ class GatedProjection(nn.Module):
 
     def __init__(self, width: int, dropout: float):
         super().__init__()
-        depthwise = nn.Conv2d(4 * width, 4 * width, 5, padding=2, groups=4 * width, bias=False)
-        # Tokens seen as a map are channels-last; weights laid out alike spare the CPU two copies of it.
-        self.depthwise = depthwise.to(memory_format=torch.channels_last)
+        self.depthwise = DepthwiseConvolution(4 * width)
         self.dropout = nn.Dropout2d(dropout)
         self.projection = nn.Linear(4 * width, 2 * width)
 
     def forward(self, read: Tensor, gate: Tensor, size: MapSize) -> Tensor:
         """read, gate [B, N, 4 C] -> [B, N, 2 C], visual | identity."""
-        on_map = (read * gate).transpose(1, 2).unflatten(2, size)
-        # On CPU the gradient of a depth-wise convolution is much slower in bfloat16 than in float32.
-        with torch.autocast(on_map.device.type, enabled=on_map.device.type != "cpu"):
-            on_map = self.depthwise(on_map.to(self.depthwise.weight.dtype))
+        on_map = self.depthwise((read * gate).transpose(1, 2).unflatten(2, size))
         return self.projection(self.dropout(on_map).flatten(2).transpose(1, 2))
 
 
@@ -97,12 +93,13 @@ class GatedPropagation(nn.Module):
         dx, dy = change.chunk(2, dim=-1)
         x, y = x + dx, dy if y is None else y + dy
         dx, dy = self.self_propagation(self.norm2(x), self.id_norm2(y), size).chunk(2, dim=-1)
-        return x + self._drop_path(dx), y + self._drop_path(dy), state
+        rate = self.drop_path if self.training else 0.0
+        return x + drop_path(dx, rate), y + drop_path(dy, rate), state
 
     def memorize(self, state: LayerState, identity: Tensor) -> LayerTokens:
         """The frame as memory, once its identity embedding [B, N, C] is known. Keys and values stay as they were."""
         seen = identity if state.id_context is None else torch.cat([state.id_context, identity], dim=-1)
-        return LayerTokens(state.key, state.value, F.silu(self.to_id_value(seen)), state.size)
+        return LayerTokens(state.key, state.value, F.silu(self.to_id_value(seen)), size=state.size)
 
     def _look(self, x: Tensor, y: Tensor | None, size: MapSize) -> tuple[LayerState, Tensor]:
         x = self.norm1(x)
@@ -114,10 +111,3 @@ class GatedPropagation(nn.Module):
             context = self.id_norm1(y)
             gate = F.silu(torch.cat([gate, self.to_id_gate(context)], dim=-1))
         return LayerState(key.contiguous(), F.silu(value), context, size), gate
-
-    def _drop_path(self, change: Tensor) -> Tensor:
-        """Stochastic depth, one draw per sample (training only)."""
-        if not self.training or self.drop_path == 0:
-            return change
-        kept = torch.rand(len(change), 1, 1, device=change.device) >= self.drop_path
-        return change * kept / (1 - self.drop_path)

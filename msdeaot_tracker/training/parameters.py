@@ -12,7 +12,7 @@ from ..types import InputError
 from .config import LoopConfig
 
 # AOT's exemptions from weight decay that are matrices or filters; vectors (biases, scales of norms) never decay.
-_NOT_DECAYED = ("relative_position_bias_table", "decoder.output.weight")
+_NOT_DECAYED = ("relative_position_bias_table", "short_term.relative_value", "decoder.output.weight")
 
 # Modules of each encoder's parts, as AOT freezes them: of Swin neither the norm of an output nor what leads to the next
 _RESNET = {"stem": ("network.conv1", "network.bn1"), "stage1": ("network.layer1",)}
