@@ -109,6 +109,20 @@ PRESETS: dict[str, Preset] = {
         _deaot("deaot-l", "mobilenetv2", layers=3, gap=5),
         _deaot("r50-deaot-l", "resnet50", layers=3, gap=5),
         _deaot("swinb-deaot-l", "swin_base", layers=3, gap=5, align_corners=False),
+        # HQTrack's multi-scale DeAOT (VMOS, 2023).
+        Preset(
+            "vmos",
+            ModelConfig(
+                "intern_image_t",
+                (
+                    Stage(16, 3, 256),
+                    Stage(8, 1, 128, identity_stride=16, residual_blocks=2, drop_path=0.0),
+                    Stage(4, 0, 64, residual_blocks=2),
+                ),
+            ),
+            MemoryConfig(long_term_gap=50, long_term_max=6, short_term_lag=4, policy="second_oldest"),
+            TrackerConfig(short_edge=480),
+        ),
         Preset("msdeaot-r50", ModelConfig("resnet50", _REPORT_STAGES)),
         Preset("msdeaot-swinb", ModelConfig("swin_base", _REPORT_STAGES, align_corners=False)),
         Preset(
@@ -132,21 +146,6 @@ PRESETS: dict[str, Preset] = {
 }
 
 DEFAULT_PRESET = "msdeaot-small"
-
-# HQTrack's multi-scale DeAOT without its InternImage encoder: the caller brings the features (VMOS, 2023).
-VMOS = Preset(
-    "vmos",
-    ModelConfig(
-        "features",
-        (
-            Stage(16, 3, 256),
-            Stage(8, 1, 128, identity_stride=16, residual_blocks=2, drop_path=0.0),
-            Stage(4, 0, 64, residual_blocks=2),
-        ),
-    ),
-    MemoryConfig(long_term_gap=50, long_term_max=6, short_term_lag=4, policy="second_oldest"),
-    TrackerConfig(short_edge=480),
-)
 
 
 def find_preset(name: str) -> Preset:

@@ -1,6 +1,6 @@
 """Compare this network with reference numbers of the public ones: `python tests/parity.py DIR`.
 
-DIR holds files named after the models of TOLERANCES, deaott_* and so on, and alpha_refine_* (.npz), and
+DIR holds files named after the models of TOLERANCES, deaott_* and so on, intern_t_* and alpha_refine_* (.npz), and
 `<model>_keys.json` (those in tests/data are used where DIR has none). One line per file; the exit status is 1 if a
 number passes its tolerance.
 
@@ -22,13 +22,14 @@ from pathlib import Path
 import golden_recipes
 import numpy as np
 import parity_alpha_refine
+import parity_intern_image
 import torch
 from golden_probes import encoder_values, recording
 from torch import Tensor
 from torch.nn import functional as F
 
 from msdeaot_tracker.checkpoints.convert import convert
-from msdeaot_tracker.config import PRESETS, VMOS, MemoryConfig
+from msdeaot_tracker.config import PRESETS, MemoryConfig
 from msdeaot_tracker.geometry import merge_groups, one_hot
 from msdeaot_tracker.memory import Memory
 from msdeaot_tracker.models import MSDeAOT
@@ -59,7 +60,8 @@ TOLERANCES = {
     "swinb_deaotl": Tolerance(5e-5, 5e-5),
     "vmos": Tolerance(2e-4, 1e-4),
 }
-ALPHA_REFINE = "alpha_refine"
+ALPHA_REFINE, INTERN_IMAGE = "alpha_refine", "intern_t"
+VMOS = PRESETS["vmos"]
 PRESET_OF = {
     "aott": "aot-t",
     "r50_aotl": "r50-aot-l",
@@ -294,13 +296,18 @@ def main(arguments: list[str] | None = None) -> int:
     directory = parser.parse_args(arguments).directory
     ran = failed = 0
     for path in sorted(directory.glob("*.npz")):
-        model_name = next((name for name in (*TOLERANCES, ALPHA_REFINE) if path.name.startswith(f"{name}_")), None)
+        known = (*TOLERANCES, ALPHA_REFINE, INTERN_IMAGE)
+        model_name = next((name for name in known if path.name.startswith(f"{name}_")), None)
         if model_name is None:
             print(f"{path.name:<24} skipped: no model of ours goes by this name")
             continue
         keys = find_keys(directory, model_name)
-        is_tracker = model_name != ALPHA_REFINE
-        report = check(path, model_name, keys) if is_tracker else parity_alpha_refine.check(path, keys)
+        if model_name == ALPHA_REFINE:
+            report = parity_alpha_refine.check(path, keys)
+        elif model_name == INTERN_IMAGE:
+            report = parity_intern_image.check(path, keys, find_keys(directory, "vmos"))
+        else:
+            report = check(path, model_name, keys)
         print(f"{path.name:<24} {report}", flush=True)
         ran += 1
         failed += bool(report.problems)

@@ -22,17 +22,17 @@ from msdeaot_tracker.device import explain_out_of_memory, pick_device
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.types import CheckpointError, InputError, TrackerError
 
-MODELS = {**parity.PRESET_OF, "vmos": None}
+MODELS = {**parity.PRESET_OF, "vmos": "vmos"}
 
 
 def official_keys(name: str) -> dict[str, tuple[int, ...]]:
-    content = json.loads((parity.DATA / f"{name}_keys.json").read_text(encoding="utf-8"))
-    return {key: tuple(shape) for key, shape in content["keys"].items()}
+    """Of VMOS with its encoder."""
+    files = [name, "intern_t"] if name == "vmos" else [name]
+    contents = [json.loads((parity.DATA / f"{file}_keys.json").read_text(encoding="utf-8")) for file in files]
+    return {key: tuple(shape) for content in contents for key, shape in content["keys"].items()}
 
 
 def empty_model(name: str) -> MSDeAOT:
-    if name == "vmos":
-        return MSDeAOT(parity.VMOS, parity.GivenFeatures())
     return MSDeAOT(PRESETS[MODELS[name]])
 
 
@@ -78,7 +78,8 @@ def test_every_official_key_is_used_or_dropped_with_a_reason(name):
 def test_keys_dropped_from_vmos_are_those_that_change_nothing():
     content = json.loads((parity.DATA / "vmos_keys.json").read_text(encoding="utf-8"))
     used = official_shapes(empty_model("vmos"), "VMOS")
-    assert set(content["keys"]) - set(used) == set(content["unused_in_forward"])
+    thrown_away = {f"encoder.levels.2.downsample.{part}" for part in ("conv.weight", "norm.1.weight", "norm.1.bias")}
+    assert set(official_keys("vmos")) - set(used) == set(content["unused_in_forward"]) | thrown_away
 
 
 @pytest.mark.parametrize(("preset", "layers"), [("deaot-s", 2), ("deaot-b", 3), ("deaot-l", 3)])
@@ -158,7 +159,7 @@ def test_an_official_file_of_another_model_says_what_it_is_and_who_takes_it(tmp_
     assert message == f"{tmp_path / 'w.pth'}: {words}; it is for the preset deaot-t"
 
 
-@pytest.mark.parametrize("key", ["aott", "r50_aotl", "swinb_aotl", "r50_deaotl", "swinb_deaotl"])
+@pytest.mark.parametrize("key", [key for key in MODELS if key != "deaott"])
 def test_every_official_file_names_its_preset(tmp_path, key):
     weights = {name: torch.zeros(()) for name in official_keys(key)}
     message = refused(write_official(tmp_path / "w.pth", weights))
@@ -173,10 +174,30 @@ def test_presets_that_share_their_weights_are_all_named(tmp_path):
 
 
 def test_vmos_without_its_encoder_is_told_apart(tmp_path):
-    weights = {name: torch.zeros(()) for name in official_keys("vmos")}
+    weights = {name: torch.zeros(()) for name in official_keys("vmos") if not name.startswith("encoder.")}
     message = refused(write_official(tmp_path / "w.pth", weights))
     assert "an official VMOS file (without an encoder, 3 propagation layers)" in message
     assert message.endswith("no preset takes it; one that does needs the encoder's keys as well")
+
+
+def test_an_intern_image_of_another_width_is_told_apart(tmp_path):
+    """The common InternImage-T doubles its channels once more."""
+    weights = {name: torch.zeros(shape) for name, shape in official_keys("vmos").items()}
+    weights["encoder.levels.3.norm.0.weight"] = torch.zeros(512)
+    message = refused(write_official(tmp_path / "w.pth", weights), "vmos")
+    assert "stages have [64, 128, 256, 512] channels" in message
+    assert message.endswith("it is for the preset vmos, with [64, 128, 256, 256]")
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_the_released_layout_of_vmos_loads_whole(tmp_path, prefix):
+    torch.manual_seed(0)
+    weights = {name: torch.randn(shape) for name, shape in official_keys("vmos").items()}
+    path = write_official(tmp_path / "save_step_42000.pth", weights, prefix)
+    model = load_model("vmos", weights=path, device="cpu")
+    assert len(weights) == 957 and len(model.state_dict()) == 957 - 29  # what DROPPED names
+    last = model.encoder.network.stages[3][3].convolution.to_weight.weight
+    assert torch.equal(last, weights["encoder.levels.3.blocks.3.dcn.mask.weight"])
 
 
 def test_an_official_file_without_a_preset_says_which_to_name(tmp_path, deaot_t):

@@ -18,11 +18,13 @@ def keys_of(model: str) -> dict:
     return json.loads((DATA / f"{model}_keys.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("model", [*parity.PRESET_OF, "vmos", "alpha_refine"])
+@pytest.mark.parametrize("model", [*parity.PRESET_OF, "vmos", "intern_t", "alpha_refine"])
 def test_weights_have_the_stated_first_last_and_sum(model):
     keys = keys_of(model)
     if model == "vmos":
         weights = golden_recipes.vmos_weights(keys["keys"])
+    elif model == "intern_t":
+        weights = golden_recipes.intern_image_weights(keys["keys"])
     elif model == "alpha_refine":
         weights = golden_recipes.alpha_refine_weights(keys["keys"], tuple(keys["dtype_other_than_float32"]))
         weights = {key: value for key, value in weights.items() if value.dtype == np.float32}

@@ -10,7 +10,7 @@ import parity
 import pytest
 import torch
 
-GOLDENS = sorted(path.name for path in parity.DATA.glob("*.npz") if not path.name.startswith(parity.ALPHA_REFINE))
+GOLDENS = sorted(path.name for path in parity.DATA.glob("*.npz") if path.name.rsplit("_", 1)[0] in parity.TOLERANCES)
 
 
 def check(name: str) -> parity.Report:

@@ -517,8 +517,8 @@ def test_download_and_verify(things, capsys, tmp_path, cache):
     find_path("thing").write_bytes(OTHER)
     assert main(["weights", "verify", "thing", "other"]) == 2
     assert "missing or damaged: thing, other" in capsys.readouterr().err
-    assert main(["weights", "download", "hqtrack-vmos"]) == 2
-    assert str(find_path("hqtrack-vmos")) in capsys.readouterr().err
+    assert main(["weights", "download", "vmos"]) == 2
+    assert str(find_path("vmos")) in capsys.readouterr().err
 
 
 def test_convert(official_file, tmp_path, capsys):

@@ -77,12 +77,13 @@ AOT_LINE = (
         " name is not known; it is this project's. Neither hash nor size is published.",
     ),
     Release(
-        name="hqtrack-vmos",
+        name="vmos",
         file="hqtrack_vmos.pth",
-        purpose="HQTrack's VMOS, a multi-scale DeAOT on InternImage-T, second in VOTS 2023: for conversion and parity",
+        purpose="HQTrack's VMOS, a multi-scale DeAOT on InternImage-T, second in VOTS 2023",
         training=f"{_STATIC}, then YouTube-VOS, DAVIS and VIPSeg",
         licence="MIT (the repository's)",
         page="https://github.com/jiawen-zhu/HQTrack",
+        used_by=("preset:vmos",),
         note="Published in a folder, https://drive.google.com/drive/folders/1Hh10hLtz3YL_zE3PfBCiLB0tvj3Yvv26; HQTrack"
         " reads save_step_42000.pth. Neither hash nor size is published.",
     ),

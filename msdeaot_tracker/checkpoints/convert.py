@@ -15,6 +15,7 @@ from ..models import MSDeAOT
 from ..types import CheckpointError
 from .official import DROPPED, ENCODER_MARKS, ENCODER_RULES, RULES
 
+_STAGE_NORM = r"encoder\.levels\.\d\.norm\.0\.weight"
 logger = logging.getLogger(__name__)
 
 
@@ -74,6 +75,8 @@ def convert(official: Mapping[str, Tensor], model: MSDeAOT) -> dict[str, Tensor]
     has_encoder = bool(model.encoder.state_dict())
     if found != _official_of(model.preset.model, has_encoder=has_encoder):
         raise CheckpointError(f"{found} does not fit {model.preset.name!r}; {found.advice}")
+    if has_encoder:
+        _check_encoder_widths(found, official, model)
     used = dict(official)
     for pattern, reason in DROPPED[found.layout].items():
         dropped = [key for key in used if re.fullmatch(pattern, key)]
@@ -83,6 +86,16 @@ def convert(official: Mapping[str, Tensor], model: MSDeAOT) -> dict[str, Tensor]
     check_shapes(official_shapes(model, found.layout), used)
     own = model.state_dict()
     return {key: used[_official_key(key, found.layout, model)].reshape(tensor.shape) for key, tensor in own.items()}
+
+
+def _check_encoder_widths(found: Official, official: Mapping[str, Tensor], model: MSDeAOT) -> None:
+    """The InternImage-T of VMOS is not the common one, whose weights fit all but its last stage (INTERNIMAGE.md 1)."""
+    if found.encoder != "intern_image_t":
+        return
+    widths = [official[key].shape[0] for key in sorted(official) if re.fullmatch(_STAGE_NORM, key)]
+    if widths != list(model.encoder.network.widths):
+        expected = list(model.encoder.network.widths)
+        raise CheckpointError(f"{found}, but its stages have {widths} channels; {found.advice}, with {expected}")
 
 
 def check_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]) -> None:

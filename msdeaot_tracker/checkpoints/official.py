@@ -138,13 +138,47 @@ def _mobilenet() -> Rules:
     return rules
 
 
-ENCODER_RULES: dict[str, Rules] = {"mobilenetv2": _mobilenet(), "resnet50": _RESNET, "swin_base": _SWIN}
+_BLOCK = {
+    "norm1": "norm1.0",
+    "scale1": "gamma1",
+    "convolution.to_value": "dcn.input_proj",
+    "convolution.depthwise": "dcn.dw_conv.0",
+    "convolution.norm": "dcn.dw_conv.1.1",
+    "convolution.to_offset": "dcn.offset",
+    "convolution.to_weight": "dcn.mask",
+    "convolution.output": "dcn.output_proj",
+    "norm2": "norm2.0",
+    "scale2": "gamma2",
+    "expand": "mlp.fc1",
+    "contract": "mlp.fc2",
+}
+_INTERN_IMAGE = {
+    r"encoder\.network\.stem\.0\.convolution": "encoder.patch_embed.conv1",
+    r"encoder\.network\.stem\.0\.norm": "encoder.patch_embed.norm1.1",
+    r"encoder\.network\.stem\.1\.convolution": "encoder.patch_embed.conv2",
+    r"encoder\.network\.stem\.1\.norm": "encoder.patch_embed.norm2.1",
+    r"encoder\.network\.halvings\.(\d)\.convolution": r"encoder.levels.\1.downsample.conv",
+    r"encoder\.network\.halvings\.(\d)\.norm": r"encoder.levels.\1.downsample.norm.1",
+    r"encoder\.network\.norms\.(\d)": r"encoder.levels.\1.norm.0",
+    **{
+        rf"encoder\.network\.stages\.(\d)\.(\d+)\.{re.escape(ours)}": rf"encoder.levels.\1.blocks.\2.{theirs}"
+        for ours, theirs in _BLOCK.items()
+    },
+}
+
+ENCODER_RULES: dict[str, Rules] = {
+    "mobilenetv2": _mobilenet(),
+    "resnet50": _RESNET,
+    "swin_base": _SWIN,
+    "intern_image_t": _INTERN_IMAGE,
+}
 
 # What the keys of an encoder in an official file begin with, and no other's.
 ENCODER_MARKS = {
     "mobilenetv2": "encoder.features.",
     "resnet50": "encoder.layer3.",
     "swin_base": "encoder.layers.",
+    "intern_image_t": "encoder.levels.",
 }
 
 # Official keys that fill nothing of ours, by layout, and why.
@@ -156,7 +190,7 @@ DROPPED: dict[str, dict[str, str]] = {
     },
     "DeAOT": _SWIN_INDEX,
     "VMOS": {
-        r"encoder\..*": "InternImage-T is not part of the model, which takes features",
+        r"encoder\.levels\.2\.downsample\..*": "a map that the published network computes and throws away",
         r"decoder\..*": "an FPN that the published network holds but never runs",
         r"LSTT\.decoder_norms\.0\..*": "a norm that the published network holds but never runs",
     },

@@ -21,8 +21,8 @@ class DepthwiseConvolution(nn.Conv2d):
 
 
 def drop_path(change: Tensor, rate: float) -> Tensor:
-    """Stochastic depth: the change [B, N, C] of a residual branch is left out at this rate, one draw per sample."""
+    """Stochastic depth: the change [B, ...] of a residual branch is left out at this rate, one draw per sample."""
     if rate == 0:
         return change
-    kept = torch.rand(len(change), 1, 1, device=change.device) >= rate
+    kept = torch.rand(len(change), *[1] * (change.ndim - 1), device=change.device) >= rate
     return change * kept / (1 - rate)

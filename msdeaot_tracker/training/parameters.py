@@ -19,6 +19,7 @@ _RESNET = {"stem": ("network.conv1", "network.bn1"), "stage1": ("network.layer1"
 _ENCODER_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "mobilenetv2": {"stem": ("stem",), "stage1": ("blocks.0", "blocks.1")},
     **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet_small"), _RESNET),
+    "intern_image_t": {"stem": ("network.stem",), "stage1": ("network.stages.0",)},
     "swin_base": {"stem": ("patch_embed",), "stage1": ("stages.0",)},
 }
 
