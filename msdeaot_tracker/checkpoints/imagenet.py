@@ -93,7 +93,13 @@ def _timm_key(name: str, key: str) -> str:
 _PORT_MODULES = ("_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2")
 _FIRST_BLOCK = ("", "", "conv_dw", "bn1", "conv_pw", "bn2")
 _OTHER_BLOCKS = ("conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3")
-_PORT_OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_PORT_OUTSIDE = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
 _LITE0_REPEATS = (1, 2, 2, 3, 3, 4, 1)  # blocks of each stage
 
 

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from ..config import ModelConfig
 from ..types import Features, InputError
+from .depthwise import DepthwiseConv2d
 
 _STRIDES = (4, 8, 16)
 _MOBILENET_TAPS = {1: 4, 2: 8, 4: 16}  # block index -> stride of its output, in MobileNetV2 and EfficientNet
@@ -91,6 +92,10 @@ class EfficientNetLiteEncoder(Encoder):
         network = timm.create_model(name, bn_eps=1e-3)
         self.stem = nn.Sequential(network.conv_stem, network.bn1)
         self.blocks = network.blocks[: max(_MOBILENET_TAPS) + 1]
+        for block in self.blocks.modules():
+            if hasattr(block, "conv_dw"):
+                own = block.conv_dw
+                block.conv_dw = DepthwiseConv2d(own.in_channels, own.kernel_size[0], stride=own.stride[0])
         counts = {info["module"]: info["num_chs"] for info in network.feature_info}
         self.channels = {stride: counts[f"blocks.{index}"] for index, stride in _MOBILENET_TAPS.items()}
         self.deep_channels = self.channels[16]
