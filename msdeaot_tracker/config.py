@@ -142,6 +142,20 @@ PRESETS: dict[str, Preset] = {
             TrackerConfig(long_edge=480, box_share=0.2, box_margins=True),
             weights="msdeaot-small.safetensors",
         ),
+        Preset(
+            "msdeaot-lite",
+            ModelConfig(
+                "efficientnet_lite0",
+                (
+                    Stage(16, 2, 128, drop_path=0.0),
+                    Stage(8, 1, 64, memory_stride=2, drop_path=0.0),
+                    Stage(4, 0, 32),
+                ),
+                dropout=0.0,
+            ),
+            MemoryConfig(long_term_gap=None),
+            TrackerConfig(long_edge=480, box_share=0.2, box_margins=True),
+        ),
     )
 }
 

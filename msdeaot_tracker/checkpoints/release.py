@@ -16,6 +16,7 @@ class Release:
     licence: str  # of the weights, or of the repository that offers them where nothing is said of the weights
     page: str  # where a human reads about it
     urls: tuple[str, ...] = ()  # mirrors of the file, tried in this order; empty: it must be fetched by hand
+    package: tuple[str, str] | None = None  # Python package that holds it, and where in its folder
     sha256: str | None = None
     size: int | None = None  # bytes
     used_by: tuple[str, ...] = ()  # "preset:NAME", "initializer:NAME", "encoder:NAME"

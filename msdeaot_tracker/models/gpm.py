@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from ..types import LayerState, LayerTokens, MapSize
 from .attention import attend, read_all, read_window
-from .layers import DepthwiseConvolution, drop_path
+from .depthwise import DepthwiseConv2d
+from .drop_path import drop_path
 
 
 class GatedProjection(nn.Module):
@@ -16,7 +17,7 @@ class GatedProjection(nn.Module):
 
     def __init__(self, width: int, dropout: float):
         super().__init__()
-        self.depthwise = DepthwiseConvolution(4 * width)
+        self.depthwise = DepthwiseConv2d(4 * width, 5)
         self.dropout = nn.Dropout2d(dropout)
         self.projection = nn.Linear(4 * width, 2 * width)
 

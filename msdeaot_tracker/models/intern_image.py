@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import drop_path
+from .drop_path import drop_path
 
 _EPS = 1e-6  # of every layer norm here
 _HIDDEN = 4  # of a block's two linear maps, times its width

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from ..types import LayerState, LayerTokens, MapSize
 from .attention import read_window_with_offsets
-from .layers import DepthwiseConvolution, drop_path
+from .depthwise import DepthwiseConv2d
+from .drop_path import drop_path
 
 HEADS = 8  # in all three attentions; contiguous runs of channels
 _FEED_FORWARD = 4  # times the width
@@ -93,7 +94,7 @@ class FeedForward(nn.Module):
         hidden = _FEED_FORWARD * width
         self.expand = nn.Linear(width, hidden)
         self.norm = nn.GroupNorm(_FEED_FORWARD_GROUPS, hidden)
-        self.depthwise = DepthwiseConvolution(hidden)
+        self.depthwise = DepthwiseConv2d(hidden, 5)
         self.contract = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor, size: MapSize) -> Tensor:

@@ -17,8 +17,6 @@ from .stages import GatedStage, TransformerStage
 
 Identity = tuple[Tensor, ...]  # identity embedding per layer, [B, N, C] each
 
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
 
 class MSDeAOT(nn.Module):
     """The network as stateless verbs: encode, identify, propagate, memorize, decode.
@@ -42,8 +40,8 @@ class MSDeAOT(nn.Module):
             self.decoder = FPNDecoder(decoded, channels, width, config.objects, align_corners=align)
         else:
             self.decoder = Head(decoded, config.objects)
-        self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(_IMAGENET_STD)[:, None, None], persistent=False)
+        self.register_buffer("mean", torch.tensor(self.encoder.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(self.encoder.std)[:, None, None], persistent=False)
 
     @property
     def memory_strides(self) -> tuple[int, ...]:

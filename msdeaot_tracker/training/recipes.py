@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..config import Preset, find_preset
+from ..data.augmentation import Augmentation
 from ..data.batches import BatchConfig
 from ..data.catalogue import find_dataset, open_dataset
-from ..data.mixing import MixConfig, Part
+from ..data.clip_config import ClipConfig
+from ..data.cut_outs import Photographs
+from ..data.masked_videos import hold_out
+from ..data.mixing import DrawnPart, MixConfig, Part
 from ..types import InputError
 from .config import LoopConfig, TrainConfig
 from .refining import RefinerConfig
@@ -21,17 +25,38 @@ INITIALIZER = "ar-small"  # trained by the same loop, but no preset
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """Clips that this project draws, beside a mix's datasets."""
+
+    weight: float
+    clips: ClipConfig
+
+
+@dataclass(frozen=True)
 class Mix:
-    """Datasets of the catalogue, in shares of their numbers of videos times their `repeat` there (AOT recipe)."""
+    """Datasets of the catalogue, in shares of their numbers of videos times their `repeat` there (AOT recipe).
+
+    weights: of the datasets, in their order, instead of those shares; 0: for cut-outs and backgrounds alone.
+    collage: with weights; clips of objects cut out of the datasets of stills, over those or over `backgrounds`.
+    painted: with weights; procedural clips.
+    hold_out: a tenth of the stills and the last fifth of each video are kept for validation.
+    """
 
     datasets: tuple[str, ...]
     config: MixConfig = field(default_factory=MixConfig)
     merge_stills: float = 1.0  # probability that the objects of a second sample are pasted in (AOT recipe)
     merge_videos: float = 0.3
+    weights: tuple[float, ...] | None = None
+    collage: Drawn | None = None
+    backgrounds: str | None = None  # one of the datasets, pictures without masks
+    painted: Drawn | None = None
+    hold_out: bool = False
 
     @property
     def about(self) -> str:
-        return f"{', '.join(self.datasets)}; {self.config.frames} frames of {self.config.size}x{self.config.size}"
+        drawn = [name for name in ("collage", "painted") if getattr(self, name)]
+        sources = ", ".join([*self.datasets, *drawn])
+        return f"{sources}; {self.config.frames} frames of {self.config.size}x{self.config.size}"
 
     def open(self, folders: Mapping[str, Path]) -> MixedSource:
         """`folders`: of each dataset by its name. InputError: names every dataset that is missing or not whole."""
@@ -43,7 +68,16 @@ class Mix:
                 problems.append(f"{name}: {error}")
         if problems:
             raise InputError(f"{len(problems)} of {len(self.datasets)} datasets cannot be used: " + "; ".join(problems))
-        return MixedSource(tuple(parts), self.config)
+        return MixedSource((*parts, *self._drawn(parts)), self.config)
+
+    def _drawn(self, parts: Sequence[Part]) -> Iterator[DrawnPart]:
+        if self.painted is not None:
+            yield DrawnPart("painted", self.painted.weight, self.painted.clips)
+        if self.collage is not None:
+            grounds = next((part.videos for part in parts if part.videos.name == self.backgrounds), None)
+            stills = [part for part in parts if part.videos.stills and part.videos is not grounds]
+            props = Photographs(tuple(p.videos for p in stills), tuple(p.share for p in stills), grounds)
+            yield DrawnPart("collage", self.collage.weight, self.collage.clips, props)
 
     def open_part(self, name: str, folders: Mapping[str, Path]) -> Part:
         """One of them. InputError: missing or not whole."""
@@ -51,7 +85,11 @@ class Mix:
         if name not in folders:
             raise InputError(f"no folder given (--data {name}=DIR); it is from {info.source} ({info.terms})")
         videos = open_dataset(name, folders[name])
-        return Part(videos, info.max_gap, self.merge_stills if videos.stills else self.merge_videos, info.repeat)
+        if self.hold_out:
+            videos = hold_out(videos)
+        weight = None if self.weights is None else self.weights[self.datasets.index(name)]
+        merge = self.merge_stills if videos.stills else self.merge_videos
+        return Part(videos, info.max_gap, merge, info.repeat, weight)
 
 
 @dataclass(frozen=True)
@@ -194,6 +232,58 @@ _SMALL_CONTINUED = Recipe(
     start="msdeaot-small",
     ours=_ALL_OURS,
 )
+_LITE = Recipe(
+    "msdeaot-lite",
+    "the default model, from an ImageNet encoder, on real pictures in motion, collages of them and procedural video",
+    "msdeaot-lite",
+    TrainConfig(
+        steps=4200,
+        batch_size=4,
+        micro_batch=2,
+        workers=1,
+        encoder_rate=0.1,
+        frozen=("stem", "stage1"),
+        save_every=100,
+        schedule=Schedule(
+            learning_rate=5e-4,
+            warm_up=0.02,
+            hard_ramp=0.4,
+            auxiliary=0.1,
+            true_masks=0.1,
+            lengths=((0.0, 3), (0.3, 4), (0.75, 5)),
+        ),
+        pool_objects=True,
+    ),
+    Mix(
+        ("coco128", "ccp", "caltech", "photos", "videos"),
+        MixConfig(
+            size=177,
+            frames=3,
+            growing=((0.3, 209, 4), (0.75, 257, 5)),
+            min_pixels=24,
+            augmentation=Augmentation(zoom=2.2, brightness=0.3, contrast=0.3),
+        ),
+        merge_stills=0.5,
+        weights=(2.5, 1.5, 1.5, 0.0, 1.0),
+        collage=Drawn(
+            4.0,
+            ClipConfig(
+                object_size=(0.05, 1.0),
+                min_area=0.0006,
+                deformation=0.09,
+                absence_probability=0.15,
+                camouflage_probability=0.0,
+                turning_probability=0.35,
+                vigour=(0.2, 2.0),
+            ),
+        ),
+        backgrounds="photos",
+        painted=Drawn(1.5, ClipConfig(absence_probability=0.15, max_objects=3)),
+        hold_out=True,
+    ),
+    start=IMAGENET,
+    ours=_ALL_OURS,
+)
 _AR_SMALL = Recipe(
     INITIALIZER,
     "the small initializer, from a box to a mask, on procedural video alone",
@@ -212,6 +302,7 @@ RECIPES: dict[str, Recipe] = {
         *_table_2("swinb", "swinb-deaot-l"),
         _SMALL,
         _SMALL_CONTINUED,
+        _LITE,
         _AR_SMALL,
     )
 }
