@@ -40,9 +40,9 @@ class ModelConfig:
 @dataclass(frozen=True)
 class MemoryConfig:
     long_term_gap: int | None = 5  # frames between long-term writes; None: only reference frames are kept
-    long_term_max: int | None = 8  # frames held in long-term memory, references counted; None: no bound
+    long_term_max: int | None = 8  # frames held in long-term memory (or per object), references counted; None: no bound
     short_term_lag: int = 1  # the short-term frame is this many frames back
-    policy: Literal["oldest", "second_oldest"] = "oldest"  # who leaves a full memory (memory.POLICIES)
+    policy: Literal["oldest", "second_oldest", "per_object"] = "oldest"  # who leaves a full memory (memory.STORES)
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,11 @@ PRESETS: dict[str, Preset] = {
         _deaot("deaot-l", "mobilenetv2", layers=3, gap=5),
         _deaot("r50-deaot-l", "resnet50", layers=3, gap=5),
         _deaot("swinb-deaot-l", "swin_base", layers=3, gap=5, align_corners=False),
+        # DMAOT: SwinB-DeAOT-L, trained on more data, with a memory of its own for each object (VOTS 2023).
+        replace(
+            _deaot("dmaot-swinb", "swin_base", layers=3, gap=30, align_corners=False),
+            memory=MemoryConfig(long_term_gap=30, long_term_max=10, short_term_lag=2, policy="per_object"),
+        ),
         # HQTrack's multi-scale DeAOT (VMOS, 2023).
         Preset(
             "vmos",

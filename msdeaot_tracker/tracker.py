@@ -214,19 +214,21 @@ class Tracker:
         """Write the frame with its final labels into every group's memory; where targets were given, as a reference."""
         small = self._network_labels(labels)
         for group in self._groups:
-            identity = self.model.identify(group.one_hot(small, self._preset.model.objects + 1))
-            reference = group in renewed
+            mask = group.one_hot(small, self._preset.model.objects + 1)
+            identity, reference = self.model.identify(mask), group in renewed
             # A reference frame reads itself: what was propagated to it does not know the new masks (PARITY 11).
             propagation = self.model.propagate(features, identity) if reference else propagations[group]
-            group.memory.write(self._frame_index, self.model.memorize(propagation, identity), reference=reference)
+            entry = self.model.memorize(propagation, identity)
+            group.memory.write(self._frame_index, entry, reference=reference, mask=mask)
 
     def _remember_alternative(self, features: Features, labels: np.ndarray, groups: Iterable[ObjectGroup]) -> None:
         """The same frame once more, as a further reference with other masks."""
         small = self._network_labels(labels)
         for group in groups:
-            identity = self.model.identify(group.one_hot(small, self._preset.model.objects + 1))
+            mask = group.one_hot(small, self._preset.model.objects + 1)
+            identity = self.model.identify(mask)
             entry = self.model.memorize(self.model.propagate(features, identity), identity)
-            group.memory.write_reference(self._frame_index, entry)
+            group.memory.write_reference(self._frame_index, entry, mask=mask)
 
     def _group_of(self, object_id: int) -> ObjectGroup:
         """The group that holds this object; a new object joins the first group with a free slot."""

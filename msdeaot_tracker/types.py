@@ -103,6 +103,10 @@ class LayerTokens:
         every = [t.unflatten(1, self.size)[:, ::stride, ::stride].flatten(1, 2) for t in self.tensors]
         return LayerTokens(*every, size=(-(-rows // stride), -(-columns // stride)))
 
+    def select(self, keep: Tensor) -> LayerTokens:
+        """Those tokens alone: bool [N]."""
+        return LayerTokens(*(t[:, keep] for t in self.tensors), size=self.size)
+
     def detach(self) -> LayerTokens:
         return LayerTokens(*(t.detach() for t in self.tensors), size=self.size)
 

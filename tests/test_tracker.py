@@ -157,6 +157,19 @@ def test_one_memory_per_object(model, video):
     assert np.array_equal(alone.track(video[1]).labels, single.track(video[1]).labels)
 
 
+def test_each_object_remembers_its_own_frames(model, video):
+    preset = override(model.preset, "memory.policy=per_object", "memory.long_term_gap=1", "memory.long_term_max=2")
+    tracker = Tracker(model, preset=preset)
+    tracker.initialize(video[0], {1: mask_at(10, 10)})
+    tracker.track(video[1], {2: mask_at(50, 20)})
+    for image in video[2:5]:
+        tracker.track(image)
+    held = tracker._groups[0].memory.long_term.frames_by_object
+    assert held[0][-2:] == (0, 1) and held[1][-2:] == (0, 1)  # references
+    assert held[2][-1] == 1 and 0 not in held[2]
+    assert all(len(frames) <= 2 for frames in held.values())
+
+
 def test_specks_of_a_propagated_mask_do_not_stretch_its_box(model, video):
     targets = {1: mask_at(10, 20) | mask_at(70, 2, 2, 2)}
     plain = Tracker(model)

@@ -67,14 +67,15 @@ AOT_LINE = (
     ),
     Release(
         name="dmaot-swinb",
-        file="DMAOT_SwinB_DeAOTL.pth",
-        purpose="SwinB-DeAOT-L as in DMAOT, which won VOTS 2023: give it to the preset swinb-deaot-l",
+        file="SwinB_DeAOTL_PRE_YTB_DAV_VIP_MOSE_OVIS_LASOT_GOT.pth",
+        purpose="SwinB-DeAOT-L as in DMAOT, which won VOTS 2023; the preset swinb-deaot-l takes it as well",
         training=f"{_STATIC}, then YouTube-VOS, DAVIS 2017, LaSOT, GOT-10k, MOSE, VIPSeg and OVIS",
         licence="BSD-3-Clause (the repository's)",
         page="https://github.com/yamy-cheng/DMAOT-VOTS2023",
         urls=(drive("1KTJdR354BtFEGTrA_a4fcKUUHe2woxtn"),),
-        note="Data as in the repository's settings; its author names the same without VIPSeg. The file's published"
-        " name is not known; it is this project's. Neither hash nor size is published.",
+        used_by=("preset:dmaot-swinb",),
+        note="Data as in the repository's settings; its author names the same without VIPSeg. The file's name is what"
+        " the repository's tracker reads. Neither hash nor size is published.",
     ),
     Release(
         name="vmos",
