@@ -49,8 +49,10 @@ def open_stills(root: Path, name: str = "stills") -> VideoSet:
 
 
 def open_photographs(root: Path, name: str = "photos") -> VideoSet:
-    """Pictures without masks, in the folder itself."""
+    """Pictures without masks, in the folder itself. InputError: there are none."""
     files = [file for file in folder_names(root) if Path(file).suffix.lower() in IMAGE_SUFFIXES]
+    if not files:
+        raise InputError(f"there are no pictures in {root}")
     return VideoSet(name, files, partial(_bare_picture, root), stills=True)
 
 

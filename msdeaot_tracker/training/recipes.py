@@ -12,7 +12,7 @@ from ..data.batches import BatchConfig
 from ..data.catalogue import find_dataset, open_dataset
 from ..data.clip_config import ClipConfig
 from ..data.cut_outs import Photographs
-from ..data.masked_videos import hold_out
+from ..data.masked_videos import VideoSet, held_out, hold_out
 from ..data.mixing import DrawnPart, MixConfig, Part
 from ..types import InputError
 from .config import LoopConfig, TrainConfig
@@ -70,14 +70,25 @@ class Mix:
             raise InputError(f"{len(problems)} of {len(self.datasets)} datasets cannot be used: " + "; ".join(problems))
         return MixedSource((*parts, *self._drawn(parts)), self.config)
 
+    def open_held_out(self, folders: Mapping[str, Path]) -> tuple[list[VideoSet], Photographs | None]:
+        """What `hold_out` keeps from training: the ends of the videos, and the stills as props of a collage.
+
+        InputError: a dataset is missing or not whole.
+        """
+        parts = [replace(self, hold_out=False).open_part(name, folders) for name in self.datasets]
+        parts = [replace(part, videos=held_out(part.videos)) for part in parts]
+        return [part.videos for part in parts if not part.videos.stills], self._props(parts) if self.collage else None
+
     def _drawn(self, parts: Sequence[Part]) -> Iterator[DrawnPart]:
         if self.painted is not None:
             yield DrawnPart("painted", self.painted.weight, self.painted.clips)
         if self.collage is not None:
-            grounds = next((part.videos for part in parts if part.videos.name == self.backgrounds), None)
-            stills = [part for part in parts if part.videos.stills and part.videos is not grounds]
-            props = Photographs(tuple(p.videos for p in stills), tuple(p.share for p in stills), grounds)
-            yield DrawnPart("collage", self.collage.weight, self.collage.clips, props)
+            yield DrawnPart("collage", self.collage.weight, self.collage.clips, self._props(parts))
+
+    def _props(self, parts: Sequence[Part]) -> Photographs:
+        grounds = next((part.videos for part in parts if part.videos.name == self.backgrounds), None)
+        stills = [part for part in parts if part.videos.stills and part.videos.name != self.backgrounds]
+        return Photographs(tuple(part.videos for part in stills), tuple(part.share for part in stills), grounds)
 
     def open_part(self, name: str, folders: Mapping[str, Path]) -> Part:
         """One of them. InputError: missing or not whole."""
