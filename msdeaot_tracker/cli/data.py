@@ -98,7 +98,7 @@ def run_check(args: argparse.Namespace) -> int:
     with tqdm(total=len(names), unit="still" if videos.stills else "video", disable=None) as bar:
         report = check_videos(videos, names, threads=args.threads, on_video=bar.update)
     _print_report(report, videos)
-    if args.rows > 0:
+    if args.rows > 0 and videos.masked:
         _draw_clips(args, videos)
     return 0 if report.is_sound else 1
 

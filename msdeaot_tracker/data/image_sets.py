@@ -53,7 +53,7 @@ def open_photographs(root: Path, name: str = "photos") -> VideoSet:
     files = [file for file in folder_names(root) if Path(file).suffix.lower() in IMAGE_SUFFIXES]
     if not files:
         raise InputError(f"there are no pictures in {root}")
-    return VideoSet(name, files, partial(_bare_picture, root), stills=True)
+    return VideoSet(name, files, partial(_bare_picture, root), stills=True, masked=False)
 
 
 def _named_still(images: Path, files: Mapping[str, str], masks: Path, stem: str) -> list[MaskedFrame]:

@@ -37,7 +37,7 @@ class Mix:
     """Datasets of the catalogue, in shares of their numbers of videos times their `repeat` there (AOT recipe).
 
     weights: of the datasets, in their order, instead of those shares; 0: for cut-outs and backgrounds alone.
-    collage: with weights; clips of objects cut out of the datasets of stills, over those or over `backgrounds`.
+    collage: with weights; clips of objects cut out of the datasets of stills, over those or pictures without masks.
     painted: with weights; procedural clips.
     hold_out: a tenth of the stills and the last fifth of each video are kept for validation.
     """
@@ -48,7 +48,6 @@ class Mix:
     merge_videos: float = 0.3
     weights: tuple[float, ...] | None = None
     collage: Drawn | None = None
-    backgrounds: str | None = None  # one of the datasets, pictures without masks
     painted: Drawn | None = None
     hold_out: bool = False
 
@@ -86,8 +85,8 @@ class Mix:
             yield DrawnPart("collage", self.collage.weight, self.collage.clips, self._props(parts))
 
     def _props(self, parts: Sequence[Part]) -> Photographs:
-        grounds = next((part.videos for part in parts if part.videos.name == self.backgrounds), None)
-        stills = [part for part in parts if part.videos.stills and part.videos.name != self.backgrounds]
+        grounds = next((part.videos for part in parts if not part.videos.masked), None)
+        stills = [part for part in parts if part.videos.stills and part.videos.masked]
         return Photographs(tuple(part.videos for part in stills), tuple(part.share for part in stills), grounds)
 
     def open_part(self, name: str, folders: Mapping[str, Path]) -> Part:
@@ -288,7 +287,6 @@ _LITE = Recipe(
                 vigour=(0.2, 2.0),
             ),
         ),
-        backgrounds="photos",
         painted=Drawn(1.5, ClipConfig(absence_probability=0.15, max_objects=3)),
         hold_out=True,
     ),
