@@ -10,7 +10,7 @@ from PIL import Image
 from msdeaot_tracker.data.box_files import read_boxes, read_flags, read_integers
 from msdeaot_tracker.data.box_sequences import DATASETS, Anchor, Interaction, read_dataset
 from msdeaot_tracker.data.trek150_writer import spread_anchors, write_trek150
-from msdeaot_tracker.data.vot_sequences import read_regions
+from msdeaot_tracker.data.vot_regions import read_regions
 from msdeaot_tracker.types import InputError
 
 GOLDEN = Path(__file__).parent / "data" / "trek150" / "dataset"
@@ -288,10 +288,15 @@ def test_a_vot_sequence(workspace):
     ("file", "text", "problem", "boxes", "frames"),
     [
         ("groundtruth.txt", "1,2,30,40\n1,2\n", "groundtruth.txt, line 2: 2 values", 0, 0),
-        ("groundtruth.txt", "1,2,30,40\nm1,1,2,2,0,5\n", "line 2: 5 pixels in a window of 2x2", 0, 0),
-        ("groundtruth.txt", "1,2,30,40\n0\n", "holds more frames than the 2", 2, 0),
-        ("groundtruth.txt", "0\n0\n0\n0\n", r"frame .*00000004.jpg does not exist \(1 of 4", 4, 0),
-        ("anchor.value", "1\n0\n", "anchor.value, line 3: 2 numbers for 3 frames", 3, 3),
+        ("groundtruth.txt", "1,2,30,40\nm1,1,2,2,0,5\n", "line 2: 5 pixels in a window of 2x2", 3, 3),
+        ("groundtruth.txt", "1,2,30,40\n0\n", "groundtruth.txt: 2 regions for 3 frames", 3, 3),
+        ("groundtruth.txt", "0\n0\n0\n0\n", "groundtruth.txt, line 4: 4 regions for 3 frames", 3, 3),
+        ("anchor.value", "1\n0\n0\n1\n", "anchor.value, line 4: 4 numbers for 3 frames", 3, 3),
+        ("anchor.value", "1\n0 1\n", "anchor.value, line 2: one number is expected", 3, 3),
+        ("sequence", "length=4\n", r"frame .*00000004.jpg does not exist \(1 of 4", 4, 0),
+        ("sequence", "length=99999999999\n", "length 99999999999 is more", 3, 0),
+        ("sequence", "groundtruth=../../../secret.txt\n", "leads out", 0, 0),
+        ("sequence", "fps=\n", "fps '' is no number above 0", 3, 3),
         ("sequence", "channels.color=../../%08d.jpg\n", "are not of the form", 3, 0),
         ("sequence", "interactions=0-1-2 1-3-0\n", "'1-3-0' is not <start>-<end>-<hand> within 3 frames", 3, 3),
         ("sequence", "interactions=2-1-0\n", "'2-1-0' is not", 3, 3),

@@ -69,7 +69,7 @@ def _write(folder: Path, layout: str, dataset: Path, sequences: list[BoxSequence
             _truth(layout, dataset, sequence),
             anchors=anchors,
             interactions=interactions,
-            fps=round(sequence.fps),
+            fps=round(sequence.fps or 30),
         )
     names = [sequence.name for sequence in sequences]
     write_workspace(folder, names, stack=stack_path(layout), registries=[registry_path()])

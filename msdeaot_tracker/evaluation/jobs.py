@@ -28,7 +28,7 @@ class Job:
     run: str  # name of the result file
     frames: tuple[Path, ...]  # in the order of the run
     box: Box
-    fps: float
+    fps: float | None  # None: not of rte
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,9 @@ def list_jobs(sequences: Sequence[BoxSequence], protocols: Sequence[str]) -> tup
                 left_out.append(reason)
             for run in runs:
                 first = run.frames[0]
-                if not sequence.frames:
+                if protocol == "rte" and sequence.fps is None:
+                    left_out.append(f"{run.name} ({protocol}): its frames per second are not known")
+                elif not sequence.frames:
                     left_out.append(f"{run.name} ({protocol}): there are no frames that fit the truth")
                 elif not sequence.visible[first]:
                     left_out.append(
