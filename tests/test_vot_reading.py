@@ -16,7 +16,7 @@ pytest.importorskip("vot", reason="needs the extra `vot`")
 
 BOX = "10,5,20,12\n"
 FRAMES = 4
-# What is in the folder of a sequence of four frames: files by name; the frames' folder; whether we have something to say.
+# The folder of a sequence of four frames: its files by name; where the frames are; whether we have something to say.
 CASES: dict[str, tuple[dict[str, str], str, bool]] = {
     "as this project writes it": ({"sequence": "channels.color=color/%08d.jpg\nlength=4\nfps=25\n"}, "color", False),
     "a folder": ({"sequence": "channels.color=color\nfps=30\n"}, "color", False),

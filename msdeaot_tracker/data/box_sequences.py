@@ -77,7 +77,7 @@ def read_got10k(folder: Path) -> list[BoxSequence]:
 
 
 def read_davis(folder: Path) -> list[BoxSequence]:
-    """`JPEGImages/<sequence>` and `Annotations/<sequence>`: the boxes of the masks, of the objects on the first frame.
+    """The folders of `find_sequences`: the boxes of the masks, of the objects on the first frame.
 
     Every object of a sequence with several is a sequence of its own, <sequence>-<object>. Reads all masks.
     """
@@ -90,15 +90,11 @@ def _davis_objects(folder: Path, name: str) -> list[BoxSequence]:
         masks = [sequence.masks(index) for index in range(len(sequence))]
     except InputError as error:
         return [BoxSequence(name, (), np.empty((0, 4)), fps=_DAVIS_FPS, problems=(str(error),))]
-    extra = {path.name for path in (folder / "Annotations" / name).glob("*.png")} - {
-        path.name for path in sequence.annotations
-    }
-    problems = (f"{folder / 'Annotations' / name / min(extra)}: no frame belongs to it; left out",) if extra else ()
     objects = []
     for object_id in sequence.object_ids:
-        boxes = np.array([mask_to_box(mask[object_id]) or _ABSENT for mask in masks], float)
+        boxes = np.array([(mask and mask_to_box(mask[object_id])) or _ABSENT for mask in masks], float)
         suffix = f"-{object_id}" if len(sequence.object_ids) > 1 else ""
-        objects.append(BoxSequence(name + suffix, sequence.frames, boxes, fps=_DAVIS_FPS, problems=problems))
+        objects.append(BoxSequence(name + suffix, sequence.frames, boxes, fps=_DAVIS_FPS, problems=sequence.problems))
     return objects
 
 

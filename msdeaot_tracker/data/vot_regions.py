@@ -51,7 +51,7 @@ def _mask_box(values: np.ndarray, where: str, notes: list[str]) -> tuple[float, 
     if not width * height:  # as the toolkit writes an empty mask
         return ABSENT
     if len(ends) and ends[-1] > width * height:
-        notes.append(f"{where}: {ends[-1]:.0f} pixels in a window of {width:.0f}x{height:.0f}; those beyond it left out")
+        notes.append(f"{where}: {ends[-1]:.0f} pixels in a window of {width:.0f}x{height:.0f}; the others left out")
         ends, starts = ends.clip(max=width * height), starts.clip(max=width * height)
     inside = np.flatnonzero(ends > starts)
     inside = inside[inside % 2 == 1]

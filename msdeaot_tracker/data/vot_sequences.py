@@ -61,9 +61,7 @@ def _read_folder(folder: Path) -> list[BoxSequence]:
     return [_read_truth(folder, *each, properties, list(problems)) for each in zip(names, several, strict=True)]
 
 
-def _read_truth(
-    folder: Path, name: str, truth: Path, properties: Mapping[str, str], problems: Problems
-) -> BoxSequence:
+def _read_truth(folder: Path, name: str, truth: Path, properties: Mapping[str, str], problems: Problems) -> BoxSequence:
     where = folder / "sequence"
     try:
         boxes = read_regions(truth, problems)
