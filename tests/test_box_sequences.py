@@ -50,8 +50,9 @@ def trek(tmp_path: Path) -> Path:
         "1\t2\t30\t40\n2.5\t3\t30\t40\n4\t5\t29.25\t41",
         "1 2 30 40\n 2.5  3  30 40 \n4 5 29.25 41\n\n\n",
         "\ufeff1, 2, 30, 40\n2.50e0; 3; 30; 40\n+4., 5, 2925e-2, 41\n",
+        "1,2,30,40,\n2.5,3,30,40;\n4,5,29.25,41\n",
     ],
-    ids=["plain", "windows", "tabs", "spaces", "mixed"],
+    ids=["plain", "windows", "tabs", "spaces", "mixed", "trailing separators"],
 )
 def test_the_same_boxes_in_every_dialect(tmp_path, text):
     path = tmp_path / "boxes.txt"
@@ -100,6 +101,13 @@ def test_whole_numbers_and_flags(tmp_path):
         read_integers(path, 2, "a pair")
     path.write_text("0,1,1\n")
     assert read_flags(path).tolist() == [False, True, True]
+    notes = []
+    path.write_text("0.0,1.0,1e0,0,\n")
+    assert read_flags(path, notes).tolist() == [False, True, True, False]
+    assert notes == [f"{path}: 0.0, where 0 or 1 is expected, taken as 0 (3 such flags)"]
+    path.write_text("0\n1\nnan\n")
+    with pytest.raises(InputError, match="nan, where 0 or 1"):
+        read_flags(path)
     path.write_text("0\n1\n2\n")
     with pytest.raises(InputError, match="2, where 0 or 1"):
         read_flags(path)

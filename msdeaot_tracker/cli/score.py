@@ -10,6 +10,7 @@ from typing import Any
 
 from ..data.box_sequences import DATASETS, read_dataset
 from ..evaluation import PROTOCOLS, results_folder, score
+from ..evaluation.layouts import LAYOUTS, TREK150
 from .evaluate_dataset import EXIT_INCOMPLETE
 
 _COLUMNS = {
@@ -34,6 +35,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--dataset", choices=list(DATASETS), required=True)
     parser.add_argument("--results", type=Path, required=True, metavar="RESULTS")
     parser.add_argument("--protocol", choices=list(PROTOCOLS), required=True)
+    parser.add_argument(
+        "--layout",
+        choices=list(LAYOUTS),
+        default="trek150",
+        help="of the result files, those of another tool among them: RESULTS is then its folder of results "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write scores and curves to a file as well")
     parser.add_argument(
         "--trackers", type=lambda text: text.split(","), metavar="A,B,...", help="default: every folder in RESULTS"
@@ -42,12 +50,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    layout = LAYOUTS[args.layout]
     scores = score(
         read_dataset(args.dataset, args.folder),
-        results_folder(args.results, args.dataset),
+        results_folder(args.results, args.dataset) if layout is TREK150 else args.results,
         args.protocol,
         trackers=args.trackers,
         lasot=args.dataset == "lasot" and args.protocol == "ope",
+        layout=layout,
     )
     if args.json:
         args.json.write_text(json.dumps(scores, indent=2, allow_nan=False), encoding="utf-8")

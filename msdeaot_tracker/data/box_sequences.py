@@ -143,7 +143,7 @@ def _first_gap(paths: Sequence[Path]) -> str:
 
 def _trek150_boxes(folder: Path, problems: Problems) -> np.ndarray:
     path = folder / _TREK150_TRUTH
-    boxes = read_boxes(path)
+    boxes = read_boxes(path, notes=problems)
     _report_nan(path, boxes, problems)
     boxes[(boxes < 0).all(axis=1)] = np.nan
     return boxes
@@ -151,30 +151,30 @@ def _trek150_boxes(folder: Path, problems: Problems) -> np.ndarray:
 
 def _lasot_boxes(folder: Path, problems: Problems) -> np.ndarray:
     path = folder / "groundtruth.txt"
-    boxes = read_boxes(path)
+    boxes = read_boxes(path, notes=problems)
     _report_nan(path, boxes, problems)
     for name in ("full_occlusion.txt", "out_of_view.txt"):
-        _hide(boxes, folder / name)
+        _hide(boxes, folder / name, problems)
     return boxes
 
 
 def _got10k_boxes(folder: Path, problems: Problems) -> np.ndarray:
     path = folder / "groundtruth.txt"
-    boxes = read_boxes(path)
+    boxes = read_boxes(path, notes=problems)
     _report_nan(path, boxes, problems)
     if len(boxes) == 1:  # the test split
         frames = len(list_frames(folder))
         boxes = np.vstack([boxes, np.full((frames - 1, 4), np.nan)])
     else:
-        _hide(boxes, folder / "absence.label")
+        _hide(boxes, folder / "absence.label", problems)
     return boxes
 
 
-def _hide(boxes: np.ndarray, path: Path) -> None:
+def _hide(boxes: np.ndarray, path: Path, problems: Problems) -> None:
     """Make NaN of the boxes whose flag in the file, if there is one, is 1."""
     if not path.is_file():
         return
-    flags = read_flags(path)
+    flags = read_flags(path, problems)
     if len(flags) != len(boxes):
         raise InputError(f"{path}: {len(flags)} flags for {len(boxes)} boxes")
     boxes[flags] = np.nan
@@ -217,7 +217,7 @@ def _rows(path: Path, columns: int, meaning: str, problems: Problems) -> Iterato
     if not path.is_file():
         return
     try:
-        yield from enumerate(read_integers(path, columns, meaning).tolist(), start=1)
+        yield from enumerate(read_integers(path, columns, meaning, problems).tolist(), start=1)
     except InputError as error:
         problems.append(str(error))
 

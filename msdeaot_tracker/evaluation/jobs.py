@@ -12,7 +12,7 @@ import numpy as np
 from ..data.box_types import BoxSequence
 from ..images import read_image
 from ..types import Box, InputError
-from .protocols import find_protocol, why_no_runs
+from .protocols import find_protocol, why_no_runs, why_nothing
 from .realtime import run_realtime
 from .results import read_results, result_path, write_results
 from .runner import VideoTracker
@@ -45,7 +45,7 @@ def list_jobs(sequences: Sequence[BoxSequence], protocols: Sequence[str]) -> tup
     jobs: list[Job] = []
     left_out: list[str] = []
     for protocol in protocols:
-        plan = find_protocol(protocol)
+        plan, before = find_protocol(protocol), len(jobs) + len(left_out)
         for sequence in sequences:
             try:
                 runs = plan(sequence)
@@ -67,6 +67,8 @@ def list_jobs(sequences: Sequence[BoxSequence], protocols: Sequence[str]) -> tup
                 else:
                     frames = tuple(sequence.frames[index] for index in run.frames)
                     jobs.append(Job(protocol, run.name, frames, Box(*sequence.boxes[first].tolist()), sequence.fps))
+        if len(jobs) + len(left_out) == before:
+            left_out.append(why_nothing(protocol, len(sequences)))
     return jobs, left_out
 
 
