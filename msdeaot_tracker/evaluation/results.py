@@ -94,7 +94,7 @@ def claim_results(folder: Path, tracker: str, protocol: str, settings: Mapping[s
     if path.is_file() and not replace:
         try:
             noted = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InputError(f"{path} is damaged: what the results beside it were made with is not known") from None
         wanted = json.loads(json.dumps(settings))
         if noted != wanted:
