@@ -25,7 +25,8 @@ class Release:
     package: tuple[str, str] | None = None  # Python package that holds it, and where in its folder
     sha256: str | None = None
     size: int | None = None  # bytes
-    used_by: tuple[str, ...] = ()  # "preset:NAME", "initializer:NAME", "encoder:NAME"
+    used_by: tuple[str, ...] = ()  # that find the file themselves: "preset:NAME", "initializer:NAME", "encoder:NAME"
+    preset: str | None = None  # of the model that these are weights of
     note: str = ""
 
 
@@ -107,6 +108,7 @@ def _deaot(
         sha256=sha256,
         size=size,
         used_by=(f"preset:{preset}",),
+        preset=preset,
         note="Hash and size are those of independent projects that fetched this address; the authors publish neither."
         if sha256
         else _UNPUBLISHED,
@@ -207,6 +209,7 @@ _RELEASES = (
         licence="BSD-3-Clause (the repository's)",
         page="https://github.com/yamy-cheng/DMAOT-VOTS2023",
         urls=(_drive("1KTJdR354BtFEGTrA_a4fcKUUHe2woxtn"),),
+        preset="swinb-deaot-l",
         note="Data as in the repository's settings; its author names the same without VIPSeg. The file's published"
         " name is not known; it is this project's. Neither hash nor size is published.",
     ),

@@ -113,7 +113,8 @@ def run_procedural(args: argparse.Namespace) -> int:
 
 
 def run_held_out(args: argparse.Namespace) -> int:
-    from ..training.recipes import Mix, find_recipe  # training needs packages that other commands do without
+    from ..training.recipe_types import Mix  # training needs packages that other commands do without
+    from ..training.recipes import find_recipe
 
     mix = find_recipe(args.recipe).data
     if not (isinstance(mix, Mix) and mix.hold_out):

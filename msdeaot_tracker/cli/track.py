@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from .. import __version__
-from ..checkpoints import file_sha256, shipped_weights
+from ..checkpoints import file_sha256, locate_weights, shipped_weights
 from ..config import config_as_dict
 from ..geometry import mask_to_box
 from ..images import mask_objects, read_mask
@@ -122,7 +122,7 @@ def _describe(
     args: argparse.Namespace, model: MSDeAOT, targets: Mapping[int, Target], source: FrameSource
 ) -> dict[str, Any]:
     """What result.json says of a run besides its frames."""
-    weights = args.weights or shipped_weights(model.preset)
+    weights = locate_weights(args.weights)[0] if args.weights else shipped_weights(model.preset)
     return {
         "versions": {
             "msdeaot-tracker": __version__,

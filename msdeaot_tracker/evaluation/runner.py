@@ -35,7 +35,7 @@ class TruthSequence(Protocol):
 
     def image(self, index: int) -> np.ndarray: ...
 
-    def masks(self, index: int) -> dict[int, np.ndarray]: ...
+    def masks(self, index: int) -> dict[int, np.ndarray] | None: ...
 
 
 class StaticTracker:
@@ -74,29 +74,30 @@ def run_sequence(
 ) -> SequenceScore:
     """Start the tracker from the first frame's masks, or from their boxes, and follow it to the end.
 
-    `progress` is called after each frame.
+    Frames whose truth is not known are tracked, and not scored. `progress` is called after each frame.
     """
     given = sequence.masks(0)
     targets = given if init == "mask" else {object_id: mask_to_box(mask) for object_id, mask in given.items()}
     predicted: dict[int, list[Box]] = {object_id: [] for object_id in given}
     truth: dict[int, list[Box]] = {object_id: [] for object_id in given}
-    overlaps: dict[int, list[float]] = {object_id: [] for object_id in given}
+    overlaps: dict[int, dict[int, float]] = {object_id: {} for object_id in given}  # by frame
     seconds = 0.0
     for index in range(len(sequence)):
         image, masks = sequence.image(index), sequence.masks(index)
         start = time.perf_counter()
         result = tracker.track(image) if index else tracker.initialize(image, targets)
         seconds += time.perf_counter() - start
-        for object_id, mask in masks.items():
+        for object_id, mask in ({} if masks is None else masks).items():
             predicted[object_id].append(result.boxes[object_id] or ABSENT)
             truth[object_id].append(mask_to_box(mask) or ABSENT)
-            overlaps[object_id].append(mask_iou(result.masks[object_id], mask))
+            overlaps[object_id][index] = mask_iou(result.masks[object_id], mask)
         progress()
+    inner = range(1, len(sequence) - 1)
     scores = {
         object_id: ObjectScore(
             success_score(one_pass_ious(np.array(predicted[object_id]), np.array(truth[object_id]))),
-            float(np.mean(overlaps[object_id][1:-1] or overlaps[object_id])),
+            float(np.mean([of[index] for index in of if index in inner] or [*of.values()])),
         )
-        for object_id in given
+        for object_id, of in overlaps.items()
     }
     return SequenceScore(sequence.name, len(sequence), scores, seconds / len(sequence))
