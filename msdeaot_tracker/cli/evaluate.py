@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..evaluation import SequenceScore, StaticTracker, VideoTracker, find_sequences, run_sequence
+from ..evaluation import FOUND_WITHIN, SequenceScore, StaticTracker, VideoTracker, find_sequences, run_sequence
 from ..types import InputError
 from . import evaluate_dataset
 from .options import add_tracker_options, tracker_from
@@ -70,6 +70,10 @@ def run(args: argparse.Namespace) -> int:
                 args.json.write_text(json.dumps(report, indent=2), encoding="utf-8")
     mean = mean_scores(scores)
     print(f"{'mean':{width}} {mean['success']:8.3f} {mean['jaccard']:8.3f}")
+    objects = [o for score in scores for o in score.objects.values()]
+    if returns := sum(o.returns for o in objects):
+        found = sum(o.found for o in objects)
+        print(f"found again within {FOUND_WITHIN} frames of coming back: {found} of {returns}")
     return 0
 
 
