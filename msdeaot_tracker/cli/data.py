@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ..data.catalogue import DATASETS, find_dataset, open_dataset
 from ..data.clip_sheet import write_clip_sheet
 from ..data.dataset_check import NOTES, DatasetReport, check_videos
-from ..data.held_out import HeldOut, write_frames, write_sequence
+from ..data.held_out import KINDS, HeldOut, write_frames, write_sequence
 from ..data.masked_videos import VideoSet, read_frame
 from ..data.mixing import MixConfig, MixedBatches, Part
 from ..images import IMAGE_SUFFIXES
@@ -51,11 +51,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "procedural",
         help="write the procedural sequences that training never sees",
         description="Draws sequences with known truth, the same for everyone: one object, two, one among distractors, "
-        "and objects that go and come back, in turn. DIR/JPEGImages and DIR/Annotations, for `msdeaot evaluate DIR`; "
+        "and objects that go and come back, in turn; or small ones, tiny, fast and leaving. DIR/JPEGImages and "
+        "DIR/Annotations, for `msdeaot evaluate DIR`; "
         "the frames are PNGs, so that scores are those of the validation during training (0.2 MB each at 480x270).",
     )
     usual = HeldOut()
     procedural.add_argument("folder", type=Path, metavar="DIR")
+    procedural.add_argument("--kind", choices=list(KINDS), default=usual.kind, help="default: %(default)s")
     procedural.add_argument("--count", type=int, default=usual.count, metavar="N", help="default: %(default)s")
     procedural.add_argument(
         "--frames", type=int, default=usual.frames, metavar="N", help="of each (default: %(default)s)"
@@ -104,7 +106,7 @@ def run_check(args: argparse.Namespace) -> int:
 
 
 def run_procedural(args: argparse.Namespace) -> int:
-    sequences = HeldOut(args.count, args.frames, args.size, args.seed)
+    sequences = HeldOut(args.count, args.frames, args.size, args.seed, args.kind)
     _check_new(args.folder)
     for sequence in tqdm(sequences, unit="sequence", disable=None):
         write_sequence(args.folder, sequence)

@@ -12,7 +12,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..evaluation import Sequence, SequenceScore, StaticTracker, VideoTracker, find_sequences, run_sequence
+from ..evaluation import (
+    FOUND_WITHIN,
+    Sequence,
+    SequenceScore,
+    StaticTracker,
+    VideoTracker,
+    find_sequences,
+    run_sequence,
+)
 from ..types import InputError, TrackerError
 from . import evaluate_dataset
 from .options import add_tracker_options, tracker_from
@@ -68,6 +76,10 @@ def run(args: argparse.Namespace) -> int:
     if scores:
         mean = mean_scores(scores)
         print(f"{'mean':{width}} {mean['success']:8.3f} {mean['jaccard']:8.3f}")
+    objects = [o for score in scores for o in score.objects.values()]
+    if returns := sum(o.returns for o in objects):
+        found = sum(o.found for o in objects)
+        print(f"found again within {FOUND_WITHIN} frames of coming back: {found} of {returns}")
     if left_out:
         print(f"{len(left_out)} of {len(scores) + len(left_out)} sequences left out")
     noted = any(sequence.problems for sequence in sequences)
