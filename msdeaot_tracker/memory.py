@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +47,8 @@ class LongTermStore(Protocol):
 
     def add(self, frame: HeldFrame, entry: Entry, mask: Tensor | None) -> None: ...
 
+    def copy(self) -> LongTermStore: ...
+
 
 class FrameStore:
     """Whole frames."""
@@ -56,6 +59,11 @@ class FrameStore:
         self._evict, self._limit = evict, limit
         self._held: list[HeldFrame] = []
         self._entries: list[Entry] = []
+
+    def copy(self) -> FrameStore:
+        other = copy.copy(self)
+        other._held, other._entries = list(self._held), list(self._entries)
+        return other
 
     @property
     def frames(self) -> tuple[int, ...]:
@@ -84,6 +92,11 @@ class ObjectStore:
         self._limit = limit
         self._references = 0
         self._banks: dict[int, list[tuple[HeldFrame, Entry]]] = {}  # by channel of the masks
+
+    def copy(self) -> ObjectStore:
+        other = copy.copy(self)
+        other._banks = {channel: list(bank) for channel, bank in self._banks.items()}
+        return other
 
     @property
     def frames(self) -> tuple[int, ...]:
@@ -154,14 +167,30 @@ class Memory:
         self._recent: list[tuple[int, Entry]] = []
         self._last_append = 0
 
-    def write(self, frame_index: int, entry: Entry, *, reference: bool = False, mask: Tensor | None = None) -> None:
+    def copy(self) -> Memory:
+        """One that goes on from here by itself. The tokens are shared: they never change."""
+        other = copy.copy(self)
+        other.long_term = self.long_term.copy()
+        return other
+
+    def write(
+        self,
+        frame_index: int,
+        entry: Entry,
+        *,
+        reference: bool = False,
+        anew: bool = False,
+        mask: Tensor | None = None,
+    ) -> None:
         """Remember a frame: always as recent, in long-term memory when it is a reference or the gap has passed.
 
+        anew: forget the recent frames before it, whose maps are of another view: the short-term read goes by place.
+              Of a reference they are forgotten in any case: they do not know the objects given now.
         mask: one-hot [1, K + 1, H, W], which tokens are whose; InputError: the policy needs it, and it is not there.
         """
         gap = self._config.long_term_gap
-        before = [] if reference else self._recent  # which does not know the objects given now
-        self._recent = [*before, (frame_index, entry)][-self._config.short_term_lag :]
+        earlier = [] if anew or reference else self._recent
+        self._recent = [*earlier, (frame_index, entry)][-self._config.short_term_lag :]
         if reference or (gap is not None and frame_index - self._last_append >= gap):
             self._append(HeldFrame(frame_index, reference), entry, mask)
             self._last_append = frame_index
@@ -199,4 +228,4 @@ def _join(frames: Sequence[LayerTokens]) -> LayerTokens:
 def _split(joined: LayerTokens, frames: Sequence[LayerTokens]) -> list[LayerTokens]:
     counts = [f.key.shape[1] for f in frames]
     parts = zip(*(t.split(counts, dim=1) for t in joined.tensors), strict=True)
-    return [LayerTokens(*part, size=frames[0].size) for part in parts]
+    return [LayerTokens(*part, size=frame.size) for part, frame in zip(parts, frames, strict=True)]

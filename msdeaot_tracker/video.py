@@ -173,14 +173,15 @@ class OverlayWriter:
     The file plays once it is closed. Sides are made even, as the codec needs, by repeating the last row or column.
     """
 
-    def __init__(self, path: PathLike, fps: float | None = None):
-        self._path = Path(path)
+    def __init__(self, path: PathLike, fps: float | None = None, *, views: bool = False):
+        """views: draw where the network looked as well."""
+        self._path, self._views = Path(path), views
         self._fps = fps or DEFAULT_FPS
         self._writer: cv2.VideoWriter | None = None
 
     def write(self, image: np.ndarray, result: FrameResult) -> None:
         """image: uint8 [H, W, 3] RGB, of one size. OSError, TrackerError: the file cannot be written."""
-        drawn = cv2.cvtColor(draw_overlay(image, result), cv2.COLOR_RGB2BGR)
+        drawn = cv2.cvtColor(draw_overlay(image, result, views=self._views), cv2.COLOR_RGB2BGR)
         rows, columns = drawn.shape[:2]
         drawn = cv2.copyMakeBorder(drawn, 0, rows % 2, 0, columns % 2, cv2.BORDER_REPLICATE)
         if self._writer is None:
@@ -205,12 +206,17 @@ class OverlayWriter:
         return writer
 
 
-def draw_overlay(image: np.ndarray, result: FrameResult) -> np.ndarray:
-    """A copy of the image [H, W, 3] with every object tinted and outlined, its box, and its id and score."""
+def draw_overlay(image: np.ndarray, result: FrameResult, *, views: bool = False) -> np.ndarray:
+    """A copy of the image [H, W, 3] with every object tinted and outlined, its box, and its id and score.
+
+    views: in white, the rectangles in which the network looked as well.
+    """
     drawn = image.copy()
     inside = result.labels > 0
     drawn[inside] = drawn[inside] // 2 + _colours(result.labels[inside]) // 2
     thickness = max(1, round(min(image.shape[:2]) / 240))
+    for x, y, w, h in set(result.views.values()) if views else ():
+        cv2.rectangle(drawn, (x, y), (x + w - 1, y + h - 1), (255, 255, 255), thickness)
     for object_id, box in result.boxes.items():
         if box is not None:
             colour = _colours(np.array(object_id)).tolist()

@@ -24,6 +24,7 @@ def _releases(
         sha256=sha256,
         size=size,
         used_by=(f"preset:{preset}",),
+        preset=preset,
         note="Hash and size are those of independent projects that fetched this address; the authors publish neither."
         if sha256
         else UNPUBLISHED,
@@ -74,6 +75,7 @@ AOT_LINE = (
         page="https://github.com/yamy-cheng/DMAOT-VOTS2023",
         urls=(drive("1KTJdR354BtFEGTrA_a4fcKUUHe2woxtn"),),
         used_by=("preset:dmaot-swinb",),
+        preset="dmaot-swinb",
         note="Data as in the repository's settings; its author names the same without VIPSeg. The file's name is what"
         " the repository's tracker reads. Neither hash nor size is published.",
     ),
@@ -85,6 +87,7 @@ AOT_LINE = (
         licence="MIT (the repository's)",
         page="https://github.com/jiawen-zhu/HQTrack",
         used_by=("preset:vmos",),
+        preset="vmos",
         note="Published in a folder, https://drive.google.com/drive/folders/1Hh10hLtz3YL_zE3PfBCiLB0tvj3Yvv26; HQTrack"
         " reads save_step_42000.pth. Neither hash nor size is published.",
     ),

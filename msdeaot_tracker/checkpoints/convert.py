@@ -14,6 +14,7 @@ from ..config import PRESETS, ModelConfig
 from ..models import MSDeAOT
 from ..types import CheckpointError
 from .official import DROPPED, ENCODER_MARKS, ENCODER_RULES, RULES
+from .state_dicts import check_tensors
 
 _STAGE_NORM = r"encoder\.levels\.\d\.norm\.0\.weight"
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ def convert(official: Mapping[str, Tensor], model: MSDeAOT) -> dict[str, Tensor]
         logger.debug("%d keys like %s are not used: %s", len(dropped), pattern, reason)
         for key in dropped:
             del used[key]
-    check_shapes(official_shapes(model, found.layout), used)
+    check_tensors(official_shapes(model, found.layout), used)
     own = model.state_dict()
     return {key: used[_official_key(key, found.layout, model)].reshape(tensor.shape) for key, tensor in own.items()}
 
@@ -96,21 +97,6 @@ def _check_encoder_widths(found: Official, official: Mapping[str, Tensor], model
     if widths != list(model.encoder.network.widths):
         expected = list(model.encoder.network.widths)
         raise CheckpointError(f"{found}, but its stages have {widths} channels; {found.advice}, with {expected}")
-
-
-def check_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]) -> None:
-    """CheckpointError unless both have the same keys with the same shapes."""
-    missing = [key for key in expected if key not in found]
-    problems = [f"key {key!r} is missing, expected shape {list(expected[key])}" for key in missing]
-    for key, tensor in found.items():
-        shape = tuple(tensor.shape)
-        if key not in expected:
-            problems.append(f"unexpected key {key!r} of shape {list(shape)}")
-        elif shape != tuple(expected[key]):
-            problems.append(f"key {key!r}: expected shape {list(expected[key])}, found {list(shape)}")
-    if problems:
-        more = f" (and {len(problems) - 1} more such keys)" if len(problems) > 1 else ""
-        raise CheckpointError(problems[0] + more)
 
 
 def _official_of(config: ModelConfig, *, has_encoder: bool = True) -> Official:

@@ -19,7 +19,8 @@ class Release:
     package: tuple[str, str] | None = None  # Python package that holds it, and where in its folder
     sha256: str | None = None
     size: int | None = None  # bytes
-    used_by: tuple[str, ...] = ()  # "preset:NAME", "initializer:NAME", "encoder:NAME"
+    used_by: tuple[str, ...] = ()  # that find the file themselves: "preset:NAME", "initializer:NAME", "encoder:NAME"
+    preset: str | None = None  # of the model that these are weights of
     note: str = ""
 
 

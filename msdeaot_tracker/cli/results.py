@@ -30,8 +30,17 @@ class ResultWriter:
     the user, in the window), "interrupted" (Ctrl-C) or "failed" (with the `error`).
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], given: Mapping[int, Box], fps: float | None):
+    def __init__(
+        self,
+        folder: Path,
+        about: Mapping[str, Any],
+        given: Mapping[int, Box],
+        fps: float | None,
+        *,
+        views: bool = False,
+    ):
         """given: the boxes that the first frame's objects were given with, or those of their masks.
+        views: show in the overlay where the network looked.
 
         What an earlier run left in the folder is removed. OSError: the folder cannot be written. InputError: `masks` in
         it holds files that are not from an earlier run.
@@ -46,7 +55,7 @@ class ResultWriter:
         _remove_earlier(folder)
         self._files = ExitStack()
         self._boxes = {object_id: self._open_boxes(object_id) for object_id in given}
-        self._overlay = self._files.enter_context(OverlayWriter(folder / "overlay.mp4", fps))
+        self._overlay = self._files.enter_context(OverlayWriter(folder / "overlay.mp4", fps, views=views))
 
     def write(self, frame: Frame, result: FrameResult, seconds: float) -> None:
         """seconds: what tracking this frame took."""
