@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from msdeaot_tracker import TrackerError
+
 from .requirements import require_trax
 from .trax_server import BoxTuple, Target, one_line, prepare_output, serve
 
@@ -49,7 +51,7 @@ def run() -> None:
         require_trax()
     except ImportError as error:
         raise SystemExit(one_line(error)) from error
-    serve(StaticTracker(), multi_object=True)
+    serve(StaticTracker(), multi_object=True, expected=(TrackerError,))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
-import cv2
 import numpy as np
+
+from msdeaot_tracker import read_image
 
 if TYPE_CHECKING:
     import trax
@@ -102,14 +103,6 @@ def _converse(server: trax.Server, tracker: RegionTracker, answer: Answer) -> No
         else:
             result = tracker.track(image, video.add(request.objects or [], image.shape[:2]) or None)
         server.status(video.status(result))
-
-
-def read_image(path: str) -> np.ndarray:
-    """uint8 [H, W, 3] RGB. Raises OSError."""
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)  # imread cannot open every path on Windows
-    if image is None:
-        raise OSError(f"not an image: {path}")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 class _Video:

@@ -16,10 +16,11 @@ from .boxes import Boxes
 from .config import MemoryConfig, Preset
 from .device import explain_out_of_memory
 from .geometry import mask_iou, mask_to_box, merge_groups, network_size
+from .images import ImageLike
 from .initializers import DEFAULT_INITIALIZER, BoxRefiner, Initializer, make_initializer
 from .memory import Memory
 from .models import MSDeAOT
-from .targets import Target, check_image, check_targets, estimate_masks
+from .targets import Target, check_image, check_targets, estimate_masks, warn_of_lost
 from .types import Box, Features, FrameResult, InputError, MaskEstimate, Propagation, TrackerError
 
 
@@ -66,7 +67,8 @@ class ObjectGroup:
 class Tracker:
     """Tracks any number of objects through one video, frame by frame; the model may be shared between trackers.
 
-    Images are uint8 [H, W, 3] RGB of one size; boxes and masks are in their pixels, whatever size the network works at.
+    Images are uint8 [H, W, 3] RGB of one size, or what `images.as_rgb` makes them of; boxes and masks are in their
+    pixels, whatever size the network works at.
     """
 
     def __init__(
@@ -101,28 +103,28 @@ class Tracker:
         """Tokens held in long-term memory, over all groups and layers."""
         return sum(sum(group.memory.token_counts) for group in self._groups)
 
-    def initialize(self, image: np.ndarray, targets: Mapping[int, Target]) -> FrameResult:
+    def initialize(self, image: ImageLike, targets: Mapping[int, Target]) -> FrameResult:
         """Start a video (and forget any other): targets by object id >= 1, boxes (x, y, w, h) or masks [H, W].
 
         InputError: no target, a bad id, box, mask or image.
         """
         if not targets:
             raise InputError("initialize needs at least one target")
-        check_image(image, None)
+        image = check_image(image, None)
         checked = check_targets(targets, *image.shape[:2])
         given = estimate_masks(self._initializer, image, checked)
         self._groups, self._frame_index, self._image_size = [], 0, image.shape[:2]
         self._boxes.clear()
         return self._step(image, checked, given)
 
-    def track(self, image: np.ndarray, targets: Mapping[int, Target] | None = None) -> FrameResult:
+    def track(self, image: ImageLike, targets: Mapping[int, Target] | None = None) -> FrameResult:
         """The next frame. Targets add objects, or re-initialize those of the same id, on this frame.
 
         InputError: as for `initialize`, or an image of another size. TrackerError: before `initialize`.
         """
         if self._image_size is None:
             raise TrackerError("track was called before initialize")
-        check_image(image, self._image_size)
+        image = check_image(image, self._image_size)
         checked = check_targets(targets or {}, *self._image_size)
         given = estimate_masks(self._initializer, image, checked)
         self._frame_index += 1
@@ -154,6 +156,9 @@ class Tracker:
                 labels, scores = self._read(propagations, features, known)
         estimates |= self._refine(image, labels, [i for i in scores if i not in given])
         _paint(labels, {i: estimate.mask for i, estimate in estimates.items()})
+        if given:
+            visible = [i for i, score in scores.items() if score > 0]
+            warn_of_lost(labels, self._network_labels(labels), given, visible)
         renewed = {self._group_of(object_id) for object_id in given}
         scores.update(dict.fromkeys(given, 1.0))
         with self._on_device():

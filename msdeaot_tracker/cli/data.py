@@ -113,7 +113,7 @@ def _print_report(report: DatasetReport, videos: VideoSet) -> None:
     print(f"{report.videos} {'stills' if videos.stills else 'videos'}, {report.frames} frames with a mask file")
     print(f"{report.objects} objects; {report.empty_frames} frames show none")
     for kind, faults in report.faults.items():
-        print(f"{len(faults)} {kind}{' (no fault: some are drawn by chance)' if kind in NOTES else ''}")
+        print(f"{len(faults)} {kind}{' (no fault)' if kind in NOTES else ''}")
         for fault in faults[:_SHOWN]:
             print(f"  {fault}")
         if len(faults) > _SHOWN:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..images import VOID, PathLike, mask_objects, read_image, read_mask
+from ..images import VOID, PathLike, mask_objects, read_foreground, read_image, read_mask
 from ..types import InputError
 from ..video import list_frames
 
@@ -31,9 +31,9 @@ class Sequence:
 
     def masks(self, index: int) -> dict[int, np.ndarray]:
         """The truth: bool [H, W] by object id, empty where the object is absent."""
-        labels = read_mask(self.annotations[index])
         if self.is_binary:
-            return {1: labels == VOID}
+            return {1: read_foreground(self.annotations[index]) > 0}
+        labels = read_mask(self.annotations[index])
         return {object_id: labels == object_id for object_id in self.object_ids}
 
 
