@@ -77,6 +77,7 @@ setup(
         "timm>=1.0",
         "numpy>=1.24",
         "opencv-python>=4.7",
+        "av>=17",  # FFmpeg: videos are read and written with it
         "pillow>=10.1",  # its default font in any size
         "safetensors>=0.4",
         "tqdm>=4.60",

@@ -20,8 +20,9 @@ from ..data import Clip, ClipConfig, generate_clip
 from ..device import pick_device
 from ..geometry import mask_to_box
 from ..images import read_image
+from ..overlay import OverlayWriter
 from ..types import FrameResult, InputError
-from ..video import OverlayWriter, list_frames
+from ..video import list_frames
 
 FPS = 20
 ANCHORS = 3  # of the multi-start experiment, per sequence

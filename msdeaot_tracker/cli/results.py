@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..images import write_mask
+from ..overlay import OverlayWriter
 from ..types import Box, FrameResult, InputError
-from ..video import Frame, OverlayWriter
+from ..video import Frame
 
 SUMMARY = "result.json"
 _ABSENT = Box(*(float("nan"),) * 4)

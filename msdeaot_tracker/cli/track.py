@@ -21,9 +21,10 @@ from ..config import config_as_dict
 from ..geometry import mask_to_box
 from ..images import mask_objects, read_mask
 from ..models import MSDeAOT
+from ..overlay import draw_overlay
 from ..tracker import Tracker
 from ..types import Box, InputError
-from ..video import Frame, FrameSource, draw_overlay, open_source
+from ..video import Frame, FrameSource, open_source
 from .display import require_display, select_box, show
 from .options import add_object_option, add_objects, add_tracker_options, parse_box, tracker_from
 from .results import ResultWriter, StopOnInterrupt
