@@ -39,7 +39,7 @@ class VideoFile:
             self._container.close()
             raise InputError(f"{path} holds no video that can be decoded")
         self._stream.thread_type = "AUTO"
-        self._start = (self._container.start_time or 0) / av.time_base
+        self._start = max(self._container.start_time or 0, 0) / av.time_base  # negative: sound that is not heard
         self._frames = self._decode()
         self.count = 0  # frames decoded so far
 

@@ -13,23 +13,25 @@ PACKAGE = ROOT / "msdeaot_tracker"
 ADAPTERS = ROOT / "integration"
 
 # Part of the package -> the parts it may import.
-BASE = {"types", "config", "geometry"}
+BASE = {"types", "config", "geometry", "words"}
 ALLOWED = {
     "types": set(),
-    "config": {"types"},
+    "words": set(),
+    "config": {"types", "words"},
     "geometry": {"types"},
     "device": {"types"},
     "models": BASE,
     "memory": {"types", "config"},
     "checkpoints": BASE | {"models", "device"},
-    "initializers": {"types", "geometry", "checkpoints", "models", "device"},
+    "initializers": {"types", "words", "geometry", "checkpoints", "models", "device"},
+    "files": set(),
     "mask_files": {"types"},
     "images": {"types", "mask_files"},
     "video_file": {"types"},
-    "video": {"types", "images", "video_file"},
+    "video": {"types", "words", "images", "video_file"},
     "overlay": {"types", "images"},
     "processes": {"types"},
-    "data": {"types", "geometry", "images", "mask_files", "video", "processes"},
+    "data": {"types", "geometry", "files", "images", "mask_files", "video", "processes"},
     "targets": {"types", "geometry", "images", "mask_files", "initializers"},
     "boxes": BASE | {"initializers"},
     "tracker": BASE | {"targets", "boxes", "images"} | {"models", "memory", "initializers", "checkpoints", "device"},
