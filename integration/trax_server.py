@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
-
-from msdeaot_tracker import read_image
 
 if TYPE_CHECKING:
     import trax
@@ -54,12 +52,15 @@ def prepare_output() -> None:
 
 def serve(
     tracker: RegionTracker,
+    read_image: Callable[[str], np.ndarray],
     *,
     answer: Answer = "given",
     multi_object: bool = False,
     expected: tuple[type[Exception], ...] = (),
 ) -> None:
     """Answer a TraX client on standard input and output until it says goodbye.
+
+    read_image: of a path, uint8 [H, W, 3] RGB.
 
     Every `initialize` request starts a fresh video on the same tracker. Objects are numbered 1, 2, ... as they arrive
     and answered in that order, each with its score as the property `confidence`: in the region type they were given
@@ -76,7 +77,7 @@ def serve(
     regions = [trax.Region.RECTANGLE, trax.Region.POLYGON, trax.Region.MASK]
     server = trax.Server(regions, [trax.Image.PATH], multiobject=multi_object)
     try:
-        _converse(server, tracker, answer)
+        _converse(server, tracker, read_image, answer)
     except Exception as error:
         message = one_line(error)
         unexpected = not isinstance(error, (RegionError, OSError, *expected))
@@ -91,7 +92,9 @@ def one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _converse(server: trax.Server, tracker: RegionTracker, answer: Answer) -> None:
+def _converse(
+    server: trax.Server, tracker: RegionTracker, read_image: Callable[[str], np.ndarray], answer: Answer
+) -> None:
     from trax import TraxStatus
 
     video = _Video(answer)
