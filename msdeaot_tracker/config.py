@@ -46,9 +46,28 @@ class MemoryConfig:
 
 
 @dataclass(frozen=True)
+class WindowConfig:
+    """The square in which the network sees small objects enlarged. An object's size is the root of its box's area."""
+
+    edge: int = 337  # pixels; the network sees a window at this size
+    reach: float = 5.0  # sizes of the object; the window's side
+    room: float = 1.6  # longer sides of the object's box; the least side of the window
+    zoom: float = 8.0  # network pixels per pixel of the image, at most
+    resize: float = 1.8  # a window keeps its size until the object has become so much larger or smaller
+    below: float = 60.0  # pixels of the network on the full frame; smaller objects get a window (auto)
+    hysteresis: float = 1.25  # factor above or below that before the full frame and a window change places (auto)
+    score: float = 0.6  # an object with a lower score counts as missing
+    patience: int = 5  # frames that objects are missing before their window grows, and before it grows again (auto)
+    growth: float = 2.0  # of the window's side, each time (auto)
+    share: float = 1.6  # objects share a window if each is seen in it at least 1/share as large as in one of its own
+
+
+@dataclass(frozen=True)
 class TrackerConfig:
     long_edge: int = 1040  # pixels; larger frames are reduced to this
     short_edge: int = 0  # pixels; smaller frames are enlarged to this as far as long_edge allows; 0: never
+    view: Literal["full", "follow", "auto"] = "full"  # where the network looks (views.POLICIES)
+    window: WindowConfig = WindowConfig()
     objects_per_memory: int = 10  # 1: every object has a memory of its own
     mixed_precision: bool = True  # half precision on CUDA
     box_share: float = 0.0  # parts of a mask with a smaller share of its pixels do not count for the object's box
@@ -109,6 +128,20 @@ PRESETS: dict[str, Preset] = {
             MemoryConfig(long_term_gap=None),
             TrackerConfig(long_edge=480, box_share=0.2, box_margins=True),
             weights="msdeaot-small.safetensors",
+        ),
+        Preset(
+            "msdeaot-lite",
+            ModelConfig(
+                "efficientnet_lite0",
+                (
+                    Stage(16, 2, 128, drop_path=0.0),
+                    Stage(8, 1, 64, memory_stride=2, drop_path=0.0),
+                    Stage(4, 0, 32),
+                ),
+                dropout=0.0,
+            ),
+            MemoryConfig(long_term_gap=None),
+            TrackerConfig(long_edge=480, box_share=0.2, box_margins=True),
         ),
     )
 }

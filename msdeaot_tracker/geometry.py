@@ -45,6 +45,13 @@ def main_parts(mask: np.ndarray, share: float) -> np.ndarray:
     return kept[parts]
 
 
+def hull(boxes: Sequence[Box]) -> Box:
+    """The smallest rectangle that holds these, at least one."""
+    left, top = min(box.x for box in boxes), min(box.y for box in boxes)
+    right, bottom = max(box.x + box.w for box in boxes), max(box.y + box.h for box in boxes)
+    return Box(left, top, right - left, bottom - top)
+
+
 class Margins(NamedTuple):
     """How far a box reaches beyond another on its left, top, right and bottom, in the other's widths and heights."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -57,10 +58,20 @@ class Memory:
         self._recent: list[tuple[int, Entry]] = []
         self._last_append = 0
 
-    def write(self, frame_index: int, entry: Entry, *, reference: bool = False) -> None:
-        """Remember a frame: always as recent, in long-term memory when it is a reference or the gap has passed."""
+    def copy(self) -> Memory:
+        """One that goes on from here by itself. The tokens are shared: they never change."""
+        other = copy.copy(self)
+        other._held, other._long_term = list(self._held), list(self._long_term)
+        return other
+
+    def write(self, frame_index: int, entry: Entry, *, reference: bool = False, anew: bool = False) -> None:
+        """Remember a frame: always as recent, in long-term memory when it is a reference or the gap has passed.
+
+        anew: forget the recent frames before it, whose maps are of another view: the short-term read goes by place.
+        """
         gap = self._config.long_term_gap
-        self._recent = [*self._recent, (frame_index, entry)][-self._config.short_term_lag :]
+        earlier = [] if anew else self._recent
+        self._recent = [*earlier, (frame_index, entry)][-self._config.short_term_lag :]
         if reference or (gap is not None and frame_index - self._last_append >= gap):
             self._append(HeldFrame(frame_index, reference), entry)
             self._last_append = frame_index
@@ -101,4 +112,4 @@ def _split(joined: LayerTokens, frames: Sequence[LayerTokens]) -> list[LayerToke
     """The frames again, as views of the joined tensors, so that each token is stored once."""
     counts = [f.key.shape[1] for f in frames]
     parts = zip(*(t.split(counts, dim=1) for t in joined.tensors), strict=True)
-    return [LayerTokens(*part, size=frames[0].size) for part in parts]
+    return [LayerTokens(*part, size=frame.size) for part, frame in zip(parts, frames, strict=True)]

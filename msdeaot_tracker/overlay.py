@@ -31,9 +31,9 @@ class OverlayWriter:
     repeating the last row or column. A PyAV whose FFmpeg has no H.264 encoder writes MPEG-4 part 2, with a warning.
     """
 
-    def __init__(self, path: PathLike, fps: float | None = None):
-        """fps: of frames whose time is not known (default: 25)."""
-        self._path = Path(path)
+    def __init__(self, path: PathLike, fps: float | None = None, *, views: bool = False):
+        """fps: of frames whose time is not known (default: 25). views: draw where the network looked as well."""
+        self._path, self._views = Path(path), views
         self._fps = fps or DEFAULT_FPS
         self._container: av.container.OutputContainer | None = None
         self._first_time: float | None = None
@@ -41,7 +41,7 @@ class OverlayWriter:
 
     def write(self, image: np.ndarray, result: FrameResult, time: float | None = None) -> None:
         """image: uint8 [H, W, 3] RGB, of one size; time: in seconds, rising. OSError, TrackerError: not possible."""
-        drawn = draw_overlay(image, result)
+        drawn = draw_overlay(image, result, views=self._views)
         rows, columns = drawn.shape[:2]
         drawn = cv2.copyMakeBorder(drawn, 0, rows % 2, 0, columns % 2, cv2.BORDER_REPLICATE)
         if self._container is None:
@@ -109,12 +109,17 @@ def _can_encode(name: str) -> bool:
         return False
 
 
-def draw_overlay(image: np.ndarray, result: FrameResult) -> np.ndarray:
-    """A copy of the image [H, W, 3] with every object tinted and outlined, its box, and its id and score."""
+def draw_overlay(image: np.ndarray, result: FrameResult, *, views: bool = False) -> np.ndarray:
+    """A copy of the image [H, W, 3] with every object tinted and outlined, its box, and its id and score.
+
+    views: in white, the rectangles in which the network looked as well.
+    """
     drawn = image.copy()
     inside = result.labels > 0
     drawn[inside] = drawn[inside] // 2 + _colours(result.labels[inside]) // 2
     thickness = max(1, round(min(image.shape[:2]) / 240))
+    for x, y, w, h in set(result.views.values()) if views else ():
+        cv2.rectangle(drawn, (x, y), (x + w - 1, y + h - 1), (255, 255, 255), thickness)
     for object_id, box in result.boxes.items():
         if box is not None:
             colour = _colours(np.array(object_id)).tolist()

@@ -75,33 +75,20 @@ def as_mask(target: MaskLike, height: int, width: int) -> np.ndarray:
     return np.ascontiguousarray(mask)
 
 
-def warn_of_lost(
-    labels: np.ndarray, small: torch.Tensor, given: Mapping[int, MaskEstimate], tracked: Iterable[int] = ()
-) -> None:
-    """Name the objects of this frame that have no pixel left, where others lie over them or the network sees them.
+def warn_of_hidden(labels: np.ndarray, given: Mapping[int, MaskEstimate], tracked: Iterable[int]) -> None:
+    """Name the objects that have no pixel left on this frame, since objects that were given lie over them.
 
-    labels: int [H, W], the frame's final ids; small: float [h, w], the same at the network's size. tracked: objects
-    that were visible before those that are given were painted over them.
+    labels: int [H, W], the frame's final ids. tracked: objects that were visible before.
     """
-    present, seen = set(np.unique(labels).tolist()), set(small.unique().int().tolist())
-    for object_id in sorted({*given, *tracked}):
-        if object_id not in present:
-            over = np.unique(labels[given[object_id].mask]).tolist() if object_id in given else list(given)
-            names = " and ".join(str(i) for i in over if i)
-            logger.warning(
-                "object %d has the same pixels as object %s, which lies over it: it is lost on this frame",
-                object_id,
-                names,
-            )
-        elif object_id in given and object_id not in seen:
-            logger.warning(
-                "object %d is too small to be seen by the network: none of its %d pixels is left at %dx%d; "
-                "a larger tracker.long_edge may keep it",
-                object_id,
-                np.count_nonzero(labels == object_id),
-                small.shape[1],
-                small.shape[0],
-            )
+    if not given:
+        return
+    present = set(np.unique(labels).tolist())
+    for object_id in sorted({*given, *tracked} - present):
+        over = [i for i in np.unique(labels[given[object_id].mask]) if i] if object_id in given else list(given)
+        names = " and ".join(map(str, over))
+        logger.warning(
+            "object %d has the same pixels as object %s, which lies over it: it is lost on this frame", object_id, names
+        )
 
 
 def _check_id(object_id: int) -> int:

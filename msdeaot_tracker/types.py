@@ -64,6 +64,8 @@ class FrameResult:
             `tracker.box_margins`), or a box refiner's answer; None when it is absent.
     scores: mean foreground probability over the object's pixels, in [0, 1]; 0.0 when it is absent.
     estimates: of objects that were given, or refined, on this frame: where their masks come from.
+    views: the rectangle in which the network looked for each object (or in which it will, if it was given on this
+            frame); it may reach beyond the image.
     """
 
     frame_index: int
@@ -71,6 +73,7 @@ class FrameResult:
     boxes: Mapping[int, Box | None]
     scores: Mapping[int, float]
     estimates: Mapping[int, MaskEstimate] = field(default_factory=dict)
+    views: Mapping[int, Box] = field(default_factory=dict)
 
     @cached_property
     def masks(self) -> dict[int, np.ndarray]:

@@ -34,7 +34,12 @@ ALLOWED = {
     "data": {"types", "geometry", "files", "images", "mask_files", "video", "processes"},
     "targets": {"types", "geometry", "images", "mask_files", "initializers"},
     "boxes": BASE | {"initializers"},
-    "tracker": BASE | {"targets", "boxes", "images"} | {"models", "memory", "initializers", "checkpoints", "device"},
+    "views": BASE,
+    "groups": {"types", "boxes", "memory", "views"},
+    "readout": {"types", "geometry", "views"},
+    "look": {"types", "config", "device", "groups", "memory", "models", "readout", "views"},
+    "tracker": BASE
+    | {"targets", "images", "boxes", "groups", "readout", "look", "views", "models", "memory", "initializers"},
     "loading": {"types", "checkpoints", "initializers", "tracker"},
     "training": BASE | {"images", "models", "memory", "initializers", "data", "checkpoints", "device"},
     "evaluation": {"types", "geometry", "data", "images", "video", "processes"},

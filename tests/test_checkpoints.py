@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pickle
@@ -10,14 +11,18 @@ import sys
 from dataclasses import replace
 
 import golden_recipes
+import numpy as np
 import parity
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from msdeaot_tracker.checkpoints import file_sha256, load_model, load_state, save_checkpoint
+from msdeaot_tracker.checkpoints import file_sha256, load_model, load_state, locate_weights, save_checkpoint
 from msdeaot_tracker.checkpoints.convert import DROPPED, convert, official_layout, official_shapes
+from msdeaot_tracker.checkpoints.zoo import MANIFEST
 from msdeaot_tracker.config import PRESETS
 from msdeaot_tracker.device import explain_out_of_memory, pick_device
+from msdeaot_tracker.initializers import make_initializer
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.types import CheckpointError, InputError, TrackerError
 
@@ -106,6 +111,124 @@ def test_official_files_load_with_and_without_prefix(tmp_path, deaot_t, prefix):
     assert all(torch.equal(tensor, expected[key]) for key, tensor in model.state_dict().items())
     assert not model.training
     assert model.preset == PRESETS["deaot-t"]
+
+
+WRAPPED = {
+    "bare": lambda state: state,
+    "state_dict": lambda state: {"state_dict": state, "epoch": 3},
+    "model": lambda state: {"model": state, "optimizer": {"state": {}}, "args": {"lr": 0.1}},
+    "model_state_dict": lambda state: {"epoch": 3, "model_state_dict": state},
+    "net": lambda state: {"net": state},
+    "ema": lambda state: {"ema": {"module": state, "updates": 7}, "step": 3},
+}
+PREFIXES = ["module.", "", "model.", "net.", "_orig_mod.module.model.", "module._orig_mod."]
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["our keys", "official keys"])
+@pytest.mark.parametrize(
+    ("wrap", "prefix"), [*zip(WRAPPED, PREFIXES, strict=True), *zip(WRAPPED, PREFIXES[::-1], strict=True)]
+)
+def test_weights_are_found_however_a_framework_wraps_them(tmp_path, deaot_t, small_model, own, wrap, prefix):
+    state = small_model.state_dict() if own else deaot_t
+    torch.save(WRAPPED[wrap]({prefix + key: tensor for key, tensor in state.items()}), tmp_path / "w.pth")
+    model = load_model("msdeaot-small" if own else "deaot-t", weights=tmp_path / "w.pth", device="cpu")
+    expected = state if own else convert(state, model)
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
+@pytest.mark.parametrize("own", [True, False])
+def test_weights_in_safetensors_of_others(tmp_path, deaot_t, small_model, own, metadata):
+    state = small_model.state_dict() if own else deaot_t
+    prefixed = {f"model.{key}": tensor.contiguous() for key, tensor in state.items()}
+    save_file(prefixed, tmp_path / "w.safetensors", metadata)
+    preset = "msdeaot-small" if own else "deaot-t"
+    model = load_model(preset, weights=tmp_path / "w.safetensors", device="cpu")
+    expected = state if own else convert(state, model)
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in model.state_dict().items())
+    with pytest.raises(CheckpointError, match="name the preset"):
+        load_model(weights=tmp_path / "w.safetensors", device="cpu")
+
+
+def test_a_part_that_was_compiled_for_itself(tmp_path, small_model):
+    state = {key.replace("encoder.", "encoder._orig_mod.", 1): x for key, x in small_model.state_dict().items()}
+    torch.save(state, tmp_path / "w.pth")
+    load_model("msdeaot-small", weights=tmp_path / "w.pth", device="cpu")
+
+
+def test_of_several_weights_in_a_file_the_choice_is_said(tmp_path, small_model, caplog):
+    state = small_model.state_dict()
+    torch.save({"ema": {key: x * 0 for key, x in state.items()}, "model": state}, tmp_path / "w.pth")
+    model = load_model("msdeaot-small", weights=tmp_path / "w.pth", device="cpu")
+    assert torch.equal(model.norm.weight, small_model.norm.weight)
+    assert "under model, ema: those of 'model' are taken" in caplog.text
+    both = {f"{name}.{key}": x for name in ("model", "net") for key, x in state.items()}
+    torch.save(both, tmp_path / "w.pth")
+    assert "twice" in refused(tmp_path / "w.pth", "msdeaot-small")
+
+
+@pytest.mark.parametrize("beside", [np.float64(3.5), argparse.Namespace(lr=1)], ids=["numpy", "Namespace"])
+def test_what_is_not_unpickled_says_what_to_do(tmp_path, deaot_t, beside):
+    torch.save({"state_dict": deaot_t, "best": beside}, tmp_path / "w.pth")
+    message = refused(tmp_path / "w.pth")
+    assert "holds more than weights" in message and "save the weights alone: torch.save(" in message
+    assert "scalar" in message or "argparse.Namespace" in message
+
+
+def test_a_pth_by_the_name_of_safetensors_is_read_and_it_is_said(tmp_path, deaot_t, caplog):
+    load_model("deaot-t", weights=write_official(tmp_path / "w.safetensors", deaot_t), device="cpu")
+    assert "w.safetensors is a PyTorch checkpoint, whatever its name says" in caplog.text
+    with pytest.raises(CheckpointError, match="whatever its name says; a safetensors file is expected"):
+        make_initializer("ar-small", weights=tmp_path / "w.safetensors", device="cpu")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(tmp_path, deaot_t, small_model, value):
+    key, name = "LSTT.layers.0.linear_U.weight", "norm.weight"
+    broken = {**deaot_t, key: deaot_t[key].clone().index_fill_(0, torch.tensor([3]), value)}
+    assert f"key {key!r} has values that are not finite" in refused(write_official(tmp_path / "w.pth", broken))
+    model = MSDeAOT(small_model.preset)
+    model.norm.weight.data[3] = value
+    save_checkpoint(tmp_path / "w.safetensors", model)
+    assert f"key {name!r} has values" in refused(tmp_path / "w.safetensors", "msdeaot-small")
+
+
+# ---------------------------------------------------------------- by name
+
+
+@pytest.mark.parametrize("name", [name for name, preset in PRESETS.items() if preset.weights])
+def test_every_shipped_preset_is_a_name_of_weights(name, tmp_path, monkeypatch):
+    model = load_model(weights=name, device="cpu")
+    assert model.preset.name == name
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()  # as `--out NAME` makes it
+    assert locate_weights(name)[0].is_file()
+
+
+@pytest.mark.parametrize("name", MANIFEST)
+def test_every_public_name_leads_to_its_file(name, tmp_path, monkeypatch):
+    """Or says how it gets there, or what else it is."""
+    monkeypatch.setenv("MSDEAOT_CACHE", str(tmp_path))
+    release = MANIFEST[name]
+    if release.preset is None:
+        with pytest.raises(CheckpointError, match=f"{name} is no model to track with, but this: "):
+            load_model(weights=name, device="cpu")
+    else:
+        with pytest.raises(CheckpointError, match=f"msdeaot weights download {name}`"):
+            load_model(weights=name, device="cpu")
+        (tmp_path / release.file).touch()
+        assert locate_weights(name) == (tmp_path / release.file, release.preset) and release.preset in PRESETS
+
+
+def test_a_public_name_needs_no_preset(tmp_path, monkeypatch, deaot_t):
+    monkeypatch.setenv("MSDEAOT_CACHE", str(tmp_path))
+    write_official(tmp_path / MANIFEST["deaot-t-pre"].file, deaot_t)
+    assert load_model(weights="deaot-t-pre", device="cpu").preset.name == "deaot-t"
+
+
+def test_neither_file_nor_name(tmp_path):
+    assert "no such name in `msdeaot weights list`" in refused("deaot-x")
+    assert "No such file" in refused("deaot-x.pth")
 
 
 def test_a_missing_key_is_named(tmp_path, deaot_t):
@@ -270,10 +393,12 @@ def test_other_files_are_refused(tmp_path, small_model):
     assert "no weights file" in refused(text)
     assert "cannot read" in refused(tmp_path / "absent.pth")
     assert "cannot read" in refused(tmp_path)
-    torch.save(small_model.state_dict(), tmp_path / "bare.pth")
-    assert "state_dict" in refused(tmp_path / "bare.pth")
-    torch.save({"state_dict": small_model.state_dict()}, tmp_path / "foreign.pth")
+    torch.save({"state_dict": {"layer.weight": torch.zeros(3)}, "epoch": 3}, tmp_path / "foreign.pth")
     assert "neither" in refused(tmp_path / "foreign.pth", "msdeaot-small")
+    torch.save({"optimizer": {"state": {}}, "epoch": 3}, tmp_path / "optimizer.pth")
+    assert "holds no state dict of tensors" in refused(tmp_path / "optimizer.pth")
+    save_file({"norm.weight": torch.zeros(3)}, tmp_path / "next.safetensors", {"format": "msdeaot-tracker-2"})
+    assert "of format 'msdeaot-tracker-2'" in refused(tmp_path / "next.safetensors", "msdeaot-small")
 
 
 def test_presets_without_weights_say_where_to_find_them(tmp_path, monkeypatch):

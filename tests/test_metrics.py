@@ -194,7 +194,7 @@ def test_the_static_baseline_repeats_what_it_was_given(init):
 def test_folders_that_cannot_be_evaluated(tmp_path, broken):
     if broken != "nothing":
         write_sequence(tmp_path, "a", [square(0, 0, 0 if broken == "no object" else 4)] * 2)
-    annotation = tmp_path / "Annotations" / "a" / "00001.png"
+    annotation = tmp_path / "Annotations" / "a" / "00000.png"
     if broken == "no annotation":
         annotation.unlink()
     if broken == "empty folder":
@@ -202,7 +202,7 @@ def test_folders_that_cannot_be_evaluated(tmp_path, broken):
             path.unlink()
     expected = {
         "nothing": "JPEGImages",
-        "no annotation": r"a.00001\.png has no annotation",
+        "no annotation": r"has no annotation .*a.00000\.png",
         "no object": r"a.00000\.png shows no object",
         "empty folder": "JPEGImages.a holds no images",
     }

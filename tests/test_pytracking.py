@@ -357,7 +357,7 @@ def test_trek150_as_an_experiment_by_the_launcher_and_in_the_analysis(clone):
         "trackers, dataset = msdeaot.trek150_ope()\n"
         "assert [d.target_visible.tolist() for d in dataset] == [[True, True, False, True]] * 2\n"
         "options = dict(exclude_invalid_frames=True)\n"
-        "print_results(trackers, dataset, 'small', plot_types=('success', 'prec', 'norm_prec'), **options)\n"
+        "print_results(trackers, dataset, 'small', plot_types=('success', 'prec'), **options)\n"
         "plot_results(trackers, dataset, 'small', plot_types=('success',), **options)\n",
     )
     printed_auc = float(next(x for x in printed.splitlines() if x.startswith("msdeaot_default")).split("|")[1])

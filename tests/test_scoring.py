@@ -125,7 +125,7 @@ def test_lasot_scores_are_the_curves_means_and_ranks(tmp_path):
     write_results(tmp_path, "t", "ope", "a", truth + [[12, 0, 0, 0]], [0.1, 0.2, 0, 0.4])
     write_results(tmp_path, "t", "ope", "b", truth + [[4, 0, 0, 0]])
     sequences = [BoxSequence(name, (), truth) for name in "ab"]
-    entry = score(sequences, tmp_path, "ope", lasot=True)["t"]
+    entry = score(sequences, tmp_path, "ope", dataset="lasot")["t"]
     assert entry["overall"]["precision_score"] == 1 and entry["overall"]["speed_fps"] == pytest.approx(
         (10 + 5 + 2.5) / 3
     )
@@ -133,8 +133,28 @@ def test_lasot_scores_are_the_curves_means_and_ranks(tmp_path):
     success = [(20 + 3 * np.sum(np.linspace(0, 1, 21) < 28 / 52)) / 84, (20 + 3 * 17) / 84]  # 36/44 > 0.8
     assert entry["overall"]["success_score"] == pytest.approx(np.mean(success))
     assert entry["seq_wise"]["b"]["success_score"] == pytest.approx(success[1])
-    with pytest.raises(InputError, match="not of mse"):
-        score(sequences, tmp_path, "mse", lasot=True)
+
+
+def test_boxes_are_scored_as_otb_does(tmp_path):
+    truth = np.array([[0, 0, 40, 20]] * 5, float)
+    truth[4] = np.nan
+    shifts = np.array([[99, 0, 0, 0], [20, 0, 0, 0], [20.5, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    write_results(tmp_path, "t", "ope", "a", np.nan_to_num(truth) + shifts)
+    entry = score([BoxSequence("a", (), truth)], tmp_path, "ope", dataset="boxes")["t"]["seq_wise"]["a"]
+    # The first frame counts as tracked and the last is left out; 20 pixels are a hit, 20.5 are none.
+    assert entry["precision_score"] == 3 / 4
+    ious = np.array([1, 20 / 60, 19.5 / 60.5, 1])
+    assert entry["success_score"] == pytest.approx(np.mean([(ious > t).mean() for t in np.linspace(0, 1, 21)]))
+
+
+def test_a_table_with_a_line_for_each_sequence(golden, capsys):
+    code, scores = score_golden(golden, "ope", "--sequences", "--trackers", "steady,losing")
+    head, *rows = capsys.readouterr().out.split("\n\n")[1].splitlines()
+    assert code == 0 and head.split()[:3] == ["sequence", "steady", "success"]
+    for name, *values in map(str.split, rows):
+        found = [s["overall"] if name == "mean" else s["seq_wise"][name] for s in scores.values()]
+        assert values == [f"{s[k]:.3f}" for s in found for k in s if k.endswith("_score")]
+    assert [row.split()[0] for row in rows] == [*scores["steady"]["seq_wise"], "mean"]
 
 
 # Results and datasets that are not as they should be
@@ -157,11 +177,10 @@ def cut(text: str) -> str:
         (lambda text: None, "does not exist"),
         (cut, "line 56: the line does not end, so the file was cut there"),
         (lambda text: text.rstrip("\n")[:-1], "line 90: the line does not end"),
-        (lambda text: text + "1,1,1,1\n", "line 91: 91 boxes for a run of 90 frames"),
         (lambda text: "".join(text.splitlines(keepends=True)[:50]), "line 51: 50 boxes for a run of 90 frames"),
         (lambda text: text.replace(".", "x", 1), "line 1: "),
     ],
-    ids=["missing", "cut", "last line cut", "a line too many", "lines missing", "garbled"],
+    ids=["missing", "cut", "last line cut", "lines missing", "garbled"],
 )
 def test_a_run_that_cannot_be_scored_is_named_and_counted(golden, capsys, damage, problem):
     path = result(golden, OPE_FILE)
@@ -180,6 +199,51 @@ def test_a_run_that_cannot_be_scored_is_named_and_counted(golden, capsys, damage
     assert losing["overall"]["success_score"] == pytest.approx(np.mean(rest), abs=1e-12)
     assert steady["coverage"]["problems"] == []
     assert largest_difference(EXPECTED["ope"]["steady"]["overall"], steady["overall"]) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("oddity", "note"),
+    [
+        (lambda text: text + "1,1,1,1\n" * 3, "line 91: 93 boxes for a run of 90 frames; those after it left out"),
+        (lambda text: text.replace("\n", ",\n"), "line 1: a separator after the last value (90 such lines)"),
+    ],
+    ids=["longer", "trailing commas"],
+)
+def test_an_odd_file_that_has_one_meaning_is_scored_and_noted(golden, oddity, note):
+    path = result(golden, OPE_FILE)
+    path.write_text(oddity(path.read_text()))
+    code, scores = score_golden(golden, "ope")
+    assert code == 1
+    assert largest_difference(EXPECTED["ope"]["losing"]["overall"], scores["losing"]["overall"]) < 1e-12
+    assert scores["losing"]["coverage"]["problems"] == [f"{path}, {note}"]
+
+
+def test_results_of_pytracking_are_scored_where_they_lie(golden, tmp_path, capsys):
+    """Its normalized precision is no more than 1 where objects are hidden, as they are here."""
+    theirs = tmp_path / "tracking_results" / "losing" / "default"
+    theirs.mkdir(parents=True)
+    for path in (golden / "results" / "TREK-150" / "losing" / "ope").glob("*.txt"):
+        (theirs / path.name).write_text(path.read_text().replace(",", "\t"))
+    _, scores = score_golden(golden, "ope", "--layout", "pytracking", "--results", str(tmp_path / "tracking_results"))
+    overall = scores["losing/default"]["overall"]
+    for key in ("success_score", "normalized_precision_score"):
+        assert overall[key] == pytest.approx(EXPECTED["ope"]["losing"]["overall"][key], abs=1e-12)
+    assert max(overall["normalized_precision_curve"]) <= 1
+
+
+def test_a_dataset_without_interactions_is_not_said_to_be_all_scored(golden, tmp_path, capsys, caplog):
+    for path in golden.rglob("anchors_hoi.txt"):
+        path.unlink()
+    code, scores = score_golden(golden, "hoi")
+    assert code == 1 and all("nothing to do" in entry["coverage"]["problems"][0] for entry in scores.values())
+    dataset = ["--dataset", "trek150", str(golden / "dataset")]
+    results = ["--results", str(golden / "results")]
+    page = tmp_path / "page.html"
+    assert main(["report", *dataset, *results, "--protocol", "hoi", "--out", str(page)]) == 1
+    assert "nothing to do" in page.read_text() and "was scored" not in page.read_text()
+    out = ["--out", str(tmp_path / "out"), "--tracker", "static"]
+    assert main(["evaluate", *dataset, "--protocol", "hoi", *out]) == 1
+    assert "hoi: none of the 5 sequences has interactions" in caplog.text
 
 
 @pytest.mark.parametrize(("old", "new"), [("\n", "\r\n"), (",", "\t"), (",", "  ")], ids=["windows", "tabs", "spaces"])

@@ -2,7 +2,7 @@
 
 from .cache import file_sha256, find_weights
 from .imagenet import load_imagenet
-from .io import load_model, load_state, save_checkpoint, shipped_weights
+from .io import load_model, load_state, locate_weights, save_checkpoint, shipped_weights
 
 __all__ = [
     "file_sha256",
@@ -10,6 +10,7 @@ __all__ = [
     "load_imagenet",
     "load_model",
     "load_state",
+    "locate_weights",
     "save_checkpoint",
     "shipped_weights",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Literal
 import platformdirs
 
 from ..types import CheckpointError
-from .zoo import Release, find_release
+from .zoo import MANIFEST, Release, find_release
 
 CACHE_VARIABLE = "MSDEAOT_CACHE"
 
@@ -43,13 +44,39 @@ def weights_path(name: str, folder: Path | None = None) -> Path:
 
 
 def find_weights(name: str) -> Path:
-    """The downloaded file of an entry of the manifest. CheckpointError: unknown name, or not downloaded yet."""
+    """The file of an entry of the manifest: downloaded, or in an installed package. CheckpointError: neither."""
     path = weights_path(name)
+    packaged = _packaged(find_release(name))
+    if not path.is_file() and packaged is not None:
+        return packaged
     if not path.is_file():
         raise CheckpointError(
             f"the weights {name!r} are not there: run `msdeaot weights download {name}`, or put the file at {path}"
         )
     return path
+
+
+def _packaged(release: Release) -> Path | None:
+    """The file in the Python package that holds it, if that is installed; the package is not imported."""
+    if release.package is None:
+        return None
+    module, file = release.package
+    spec = importlib.util.find_spec(module)
+    found = [Path(folder, file) for folder in spec.submodule_search_locations or ()] if spec else []
+    return next((path for path in found if path.is_file()), None)
+
+
+def resolve_weights(weights: str | os.PathLike[str]) -> Path:
+    """A file, which need not exist, or, where there is none, the downloaded file of public weights of that name.
+
+    CheckpointError: weights of that name are not downloaded; neither a file nor such a name.
+    """
+    path = Path(weights)
+    if path.is_file() or path.suffix or len(path.parts) != 1:
+        return path
+    if path.name in MANIFEST:
+        return find_weights(path.name)
+    raise CheckpointError(f"cannot read weights {path}: no such file, and no such name in `msdeaot weights list`")
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..models import MSDeAOT
 from ..types import CheckpointError
+from .state_dicts import check_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -155,24 +156,9 @@ def convert(official: Mapping[str, Tensor], model: MSDeAOT) -> dict[str, Tensor]
         logger.debug("%d keys like %s are not used: %s", len(dropped), pattern, reason)
         for key in dropped:
             del used[key]
-    check_shapes(official_shapes(model, layout), used)
+    check_tensors(official_shapes(model, layout), used)
     own = model.state_dict()
     return {key: used[_official_key(key, layout, model)].reshape(tensor.shape) for key, tensor in own.items()}
-
-
-def check_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]) -> None:
-    """CheckpointError unless both have the same keys with the same shapes."""
-    missing = [key for key in expected if key not in found]
-    problems = [f"key {key!r} is missing, expected shape {list(expected[key])}" for key in missing]
-    for key, tensor in found.items():
-        shape = tuple(tensor.shape)
-        if key not in expected:
-            problems.append(f"unexpected key {key!r} of shape {list(shape)}")
-        elif shape != tuple(expected[key]):
-            problems.append(f"key {key!r}: expected shape {list(expected[key])}, found {list(shape)}")
-    if problems:
-        more = f" (and {len(problems) - 1} more such keys)" if len(problems) > 1 else ""
-        raise CheckpointError(problems[0] + more)
 
 
 def _official_key(key: str, layout: str, model: MSDeAOT) -> str:

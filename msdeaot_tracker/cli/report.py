@@ -118,9 +118,8 @@ def _rows(args: argparse.Namespace, sequences: Sequence[BoxSequence]) -> dict[st
         raise InputError(f"there are no results of {strangers[0] if strangers else 'any tracker'}")
     rows = {}
     for protocol in args.protocols or PROTOCOLS:
-        lasot = args.dataset == "lasot" and protocol == "ope"
         found = [
-            measured_row(sequences, source.folder, name, protocol, lasot=lasot, layout=source.layout)
+            measured_row(sequences, source.folder, name, protocol, dataset=args.dataset, layout=source.layout)
             for source in sources
             for name in source.trackers
             if args.protocols or _has(source, name, protocol)
@@ -158,7 +157,8 @@ def _clips(comparison: Comparison, names: Sequence[str]) -> Iterator[tuple[str, 
         answers = {}
         for row in rows:
             file = row.layout.boxes(row.layout.folder(row.root, row.tracker, "ope"), name)
-            answers[colours[row.key]] = read_result_file(file, len(known[name]), complete=row.layout.complete)
+            complete = row.layout.complete  # the row's problems name what is odd in the file
+            answers[colours[row.key]] = read_result_file(file, len(known[name]), complete=complete, notes=[])
         yield name, (clip_uri(known[name], answers), rows)
 
 

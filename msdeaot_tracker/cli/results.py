@@ -44,8 +44,11 @@ class ResultWriter:
         given: Mapping[int, Box],
         fps: float | None,
         inputs: Iterable[Path] = (),
+        *,
+        views: bool = False,
     ):
         """given: the boxes that the first frame's objects were given with, or those of their masks.
+        views: show in the overlay where the network looked.
 
         What the result.json of an earlier run lists is removed. OSError: the folder cannot be written. InputError as in
         `check_folder`.
@@ -66,7 +69,7 @@ class ResultWriter:
         self._write_summary()
         self._files = ExitStack()
         self._boxes = {object_id: self._open_boxes(name) for object_id, name in names.items()}
-        self._overlay = self._files.enter_context(OverlayWriter(folder / OVERLAY, fps))
+        self._overlay = self._files.enter_context(OverlayWriter(folder / OVERLAY, fps, views=views))
 
     def write(self, frame: Frame, result: FrameResult, seconds: float) -> None:
         """seconds: what tracking this frame took."""

@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from .. import __version__
-from ..checkpoints import file_sha256, shipped_weights
+from ..checkpoints import file_sha256, locate_weights, shipped_weights
 from ..config import config_as_dict
 from ..geometry import mask_to_box
 from ..images import mask_objects, read_mask
@@ -49,6 +49,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_object_option(parser)
     parser.add_argument("--frame", type=int, default=0, metavar="N", help="frame to start at, from 0 (%(default)s)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--draw-views", action="store_true", help="draw in white where the network looks (tracker.view)"
+    )
     parser.add_argument("--show", action="store_true", help="show the frames as they are tracked; q stops")
     add_tracker_options(parser)
     parser.set_defaults(run=run)
@@ -81,7 +84,10 @@ def _follow(
     result = tracker.initialize(first.image, targets)
     seconds = time.perf_counter() - start
     given = {i: mask_to_box(target) if isinstance(target, np.ndarray) else target for i, target in targets.items()}
-    with StopOnInterrupt() as interrupt, ResultWriter(args.out, about, given, source.fps, _inputs(args)) as writer:
+    with (
+        StopOnInterrupt() as interrupt,
+        ResultWriter(args.out, about, given, source.fps, _inputs(args), views=args.draw_views) as writer,
+    ):
         writer.write(first, result, seconds)
         for frame in tqdm(source, initial=1, total=source.length, unit="frame", disable=None):
             start = time.perf_counter()
@@ -89,7 +95,7 @@ def _follow(
             writer.write(frame, result, time.perf_counter() - start)
             if interrupt.requested:
                 raise KeyboardInterrupt
-            if args.show and not show(draw_overlay(frame.image, result)):
+            if args.show and not show(draw_overlay(frame.image, result, views=args.draw_views)):
                 writer.status = "stopped"
                 break
     return writer
@@ -130,7 +136,7 @@ def _describe(
     args: argparse.Namespace, model: MSDeAOT, targets: Mapping[int, Target], source: FrameSource
 ) -> dict[str, Any]:
     """What result.json says of a run besides its frames."""
-    weights = args.weights or shipped_weights(model.preset)
+    weights = locate_weights(args.weights)[0] if args.weights else shipped_weights(model.preset)
     return {
         "versions": {
             "msdeaot-tracker": __version__,

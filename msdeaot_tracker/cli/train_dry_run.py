@@ -7,7 +7,7 @@ from torch import nn
 from ..training.config import LoopConfig, TrainConfig
 from ..training.engine import make_fabric
 from ..training.estimates import estimate
-from ..training.recipes import IMAGENET, SCRATCH, Mix
+from ..training.recipe_types import IMAGENET, SCRATCH, Mix
 from ..training.sharing import share_out
 from ..types import CheckpointError, InputError, TrackerError
 from .train_plan import Plan

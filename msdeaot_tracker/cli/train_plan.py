@@ -18,7 +18,8 @@ from ..initializers.ar_small import load_ar_small
 from ..initializers.ar_small_net import build_ar_small
 from ..models import MSDeAOT
 from ..training.config import LoopConfig, TrainConfig
-from ..training.recipes import IMAGENET, INITIALIZER, SCRATCH, Mix, Recipe, find_recipe, fine_tuning
+from ..training.recipe_types import IMAGENET, INITIALIZER, SCRATCH, Mix, Recipe
+from ..training.recipes import find_recipe, fine_tuning
 from ..training.sources import Source
 from ..types import CheckpointError, InputError
 

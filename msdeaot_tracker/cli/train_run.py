@@ -14,7 +14,7 @@ from ..device import pick_device
 from ..training.loop import Loop
 from ..training.observers import Charts, CsvLog, Observer, ProgressBar, StepReport
 from ..training.pictures import Pictures
-from ..training.recipes import INITIALIZER, Recipe
+from ..training.recipe_types import INITIALIZER, Recipe
 from ..training.refining import RefinerTrainer
 from ..training.tracking import Trainer
 from ..training.validation import Validation

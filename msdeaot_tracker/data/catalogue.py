@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ..types import InputError
@@ -113,6 +114,43 @@ DATASETS: dict[str, DatasetInfo] = {
         "github.com/VIPSeg-Dataset/VIPSeg-Dataset",
         "see its page",
         max_gap=3,
+    ),
+    "stills": DatasetInfo(
+        image_sets.open_stills,
+        "stills, images/*.jpg + masks/*.png with object ids",
+        "you",
+        "yours",
+    ),
+    "coco128": DatasetInfo(
+        partial(image_sets.open_stills, name="coco128"),
+        "120 stills: the first pictures of COCO 2017 train, instances, in the layout of `stills`",
+        "cocodataset.org",
+        "masks CC BY 4.0, pictures Flickr's",
+    ),
+    "ccp": DatasetInfo(
+        partial(image_sets.open_stills, name="ccp"),
+        "502 stills: people in the street (Clothing Co-Parsing), in the layout of `stills`",
+        "github.com/bearpaw/clothing-co-parsing",
+        "Apache-2.0 (the repository's), photographs from the web",
+    ),
+    "caltech": DatasetInfo(
+        partial(image_sets.open_stills, name="caltech"),
+        "813 stills: single objects of Caltech-101 with outlines made automatically, in the layout of `stills`",
+        "data.caltech.edu/records/mzrjq-6wc02",
+        "CC BY 4.0",
+    ),
+    "photos": DatasetInfo(
+        image_sets.open_photographs,
+        "pictures without masks, for backgrounds: 583 of Caltech-101 for msdeaot-lite",
+        "data.caltech.edu/records/mzrjq-6wc02",
+        "CC BY 4.0",
+    ),
+    "videos": DatasetInfo(
+        video_sets.open_folders,
+        "videos like `folder`; for msdeaot-lite tennis and schoolgirls of DAVIS 2017 train, chair of PUMaVOS",
+        "davischallenge.org, max810.github.io/xmem2-project-page",
+        "BSD licence, CC BY 4.0",
+        max_gap=4,
     ),
     "folder": DatasetInfo(
         video_sets.open_folders,

@@ -105,7 +105,7 @@ def _check_video(videos: VideoSet, name: str) -> DatasetReport:
         report.add(kind, f"{name}: {len(files)} of {len(frames)}, as {files[0]}")
     ids = object_ids(found) if found else []
     report.objects = len(ids)
-    if frames and not ids and not unreadable:
+    if videos.masked and frames and not ids and not unreadable:
         report.add(EMPTY, name)
     if len(ids) > MixConfig.max_objects:
         report.add(CROWDED, f"{name}: {len(ids)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..images import VOID, read_foreground, read_mask
+from ..images import IMAGE_SUFFIXES, VOID, read_foreground, read_image, read_mask
 from ..types import InputError
 from .box_files import read_names
 from .masked_videos import MaskedFrame, VideoSet, existing_folder, folder_names
@@ -34,6 +34,38 @@ def open_msra10k(root: Path) -> VideoSet:
 def open_pascal_s(root: Path) -> VideoSet:
     """`datasets/imgs/pascal/1.jpg` and `datasets/masks/pascal/1.png`, grey by how many people chose a segment."""
     return _salience("pascal-s", root / "datasets/imgs/pascal", root / "datasets/masks/pascal")
+
+
+def open_stills(root: Path, name: str = "stills") -> VideoSet:
+    """`images/<name>.jpg` (or another format) and `masks/<name>.png`, indexed by object. InputError: no such pairs."""
+    images, masks = existing_folder(root / "images"), existing_folder(root / "masks")
+    found = {Path(file).stem: file for file in folder_names(images) if Path(file).suffix.lower() in IMAGE_SUFFIXES}
+    stems = [file[: -len(".png")] for file in folder_names(masks) if file.lower().endswith(".png")]
+    for there, missing, what in ((stems, found, "picture"), (found, set(stems), "mask")):
+        alone = [stem for stem in there if stem not in missing]
+        if alone:
+            raise InputError(f"{root}: {len(alone)} of {len(there)} have no {what}, {alone[0]!r} among them")
+    return VideoSet(name, stems, partial(_named_still, images, found, masks), stills=True)
+
+
+def open_photographs(root: Path, name: str = "photos") -> VideoSet:
+    """Pictures without masks, in the folder itself. InputError: there are none."""
+    files = [file for file in folder_names(root) if Path(file).suffix.lower() in IMAGE_SUFFIXES]
+    if not files:
+        raise InputError(f"there are no pictures in {root}")
+    return VideoSet(name, files, partial(_bare_picture, root), stills=True, masked=False)
+
+
+def _named_still(images: Path, files: Mapping[str, str], masks: Path, stem: str) -> list[MaskedFrame]:
+    return [MaskedFrame(images / files[stem], partial(read_mask, masks / f"{stem}.png"))]
+
+
+def _bare_picture(folder: Path, file: str) -> list[MaskedFrame]:
+    return [MaskedFrame(folder / file, partial(_no_objects, folder / file))]
+
+
+def _no_objects(picture: Path) -> np.ndarray:
+    return np.zeros(read_image(picture).shape[:2], np.int32)
 
 
 def open_voc(root: Path) -> VideoSet:

@@ -6,8 +6,9 @@ A still with masks is a video of one frame. Of a video only its name is held; it
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -33,12 +34,14 @@ class VideoSet:
     frames: of a video by its name, those with a mask, in time; InputError, naming the folder or file, when they cannot
         be listed. A frame that is missing is an error when it is read. Can be pickled.
     stills: each is a picture of its own.
+    masked: False: pictures alone, to put objects on.
     """
 
     name: str
     names: Sequence[str]
     frames: Callable[[str], list[MaskedFrame]]
     stills: bool = False
+    masked: bool = True
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -90,3 +93,35 @@ def existing_folder(*candidates: Path) -> Path:
         if folder.is_dir():
             return folder
     raise InputError(f"there is no folder {candidates[0]}: is the dataset complete, and this its folder?")
+
+
+_HELD_OUT = 10  # one of so many stills
+_SEEN = 0.8  # of a video's frames
+
+
+def hold_out(videos: VideoSet) -> VideoSet:
+    """What of a set is trained on: nine tenths of its stills, always the same, or all but the end of each video."""
+    if videos.stills:
+        return replace(videos, names=[name for name in videos.names if not _is_held_out(name)])
+    return replace(videos, frames=partial(_first_frames, videos.frames))
+
+
+def held_out(videos: VideoSet) -> VideoSet:
+    """What `hold_out` leaves out."""
+    if videos.stills:
+        return replace(videos, names=[name for name in videos.names if _is_held_out(name)])
+    return replace(videos, frames=partial(_last_frames, videos.frames))
+
+
+def _is_held_out(name: str) -> bool:
+    return zlib.crc32(name.encode()) % _HELD_OUT == 0
+
+
+def _first_frames(frames: Callable[[str], list[MaskedFrame]], name: str) -> list[MaskedFrame]:
+    found = frames(name)
+    return found[: round(_SEEN * len(found))]
+
+
+def _last_frames(frames: Callable[[str], list[MaskedFrame]], name: str) -> list[MaskedFrame]:
+    found = frames(name)
+    return found[round(_SEEN * len(found)) :]

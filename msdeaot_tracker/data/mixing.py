@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,10 @@ from ..images import VOID
 from ..types import InputError
 from .augmentation import Augmentation, MaskedClip, clip_of_still, clip_of_video, paste
 from .batches import Batch
+from .clip_config import ClipConfig
 from .masked_videos import VideoSet, object_ids, read_frame
+from .procedural import generate_clip
+from .scene import Props
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +44,31 @@ class Part:
     weight: float | None = None
 
     @property
+    def name(self) -> str:
+        return self.videos.name
+
+    @property
     def share(self) -> float:
         return self.repeat * len(self.videos.names) if self.weight is None else self.weight
+
+
+@dataclass(frozen=True)
+class DrawnPart:
+    """Clips that this project draws, as a part of a mix.
+
+    clips: what is drawn; height, width and frames are the mix's. props: objects and backgrounds; None: painted ones.
+    """
+
+    name: str
+    share: float
+    clips: ClipConfig = ClipConfig()
+    props: Props | None = None
+
+    def draw(self, rng: np.random.Generator, size: int, frames: int) -> MaskedClip:
+        config = replace(self.clips, height=size, width=size, frames=frames)
+        clip = generate_clip(int(rng.integers(2**40)), config, self.props)
+        backwards = slice(None, None, -1 if rng.random() < 0.5 else 1)
+        return MaskedClip(clip.frames[backwards], clip.labels[backwards])
 
 
 @dataclass(frozen=True)
@@ -52,11 +78,17 @@ class MixConfig:
     frames: int = 5  # per clip
     max_objects: int = 10  # per clip; of more, some are drawn by chance
     min_pixels: int = 100  # an object with fewer on the first frame is background (AOT recipe)
+    growing: tuple[tuple[float, int, int], ...] = ()  # from this share of the items on, other `size` and `frames`
     augmentation: Augmentation = Augmentation()
 
     def __post_init__(self) -> None:
         if min(self.batch_size, self.size, self.min_pixels) < 1 or self.frames < 2 or not 1 <= self.max_objects <= 100:
             raise InputError(f"{self}: clips have two frames or more and 1 to 100 objects; all sizes are positive")
+
+    def at(self, progress: float) -> MixConfig:
+        """As it is after that share of the items, in [0, 1)."""
+        reached = [(size, frames) for start, size, frames in self.growing if start <= progress]
+        return replace(self, size=reached[-1][0], frames=reached[-1][1]) if reached else self
 
 
 class Sample(NamedTuple):
@@ -75,11 +107,13 @@ class MixedBatches(Dataset[list[Batch]]):
     InputError, from an item: so many in a row that the dataset must be broken.
     """
 
-    def __init__(self, parts: Sequence[Part], config: MixConfig, items: int, seed: int):
+    def __init__(self, parts: Sequence[Part | DrawnPart], config: MixConfig, items: int, seed: int):
         for part in parts:
+            if isinstance(part, DrawnPart):
+                continue
             if part.max_gap < 1 or not 0 <= part.merge <= 1 or not part.share >= 0:
                 raise InputError(f"{part}: max_gap is from 1, merge from 0 to 1, repeat and weight not negative")
-        if len({part.weight is None for part in parts}) > 1:
+        if len({not isinstance(part, DrawnPart) and part.weight is None for part in parts}) > 1:
             raise InputError("give every dataset of a mix a weight, or none of them")
         shares = np.array([part.share for part in parts], float)
         if not shares.sum() > 0:
@@ -96,8 +130,8 @@ class MixedBatches(Dataset[list[Batch]]):
     def __getitem__(self, index: int) -> list[Batch]:
         if not 0 <= index < self._items:
             raise IndexError(index)
-        first = index * self._config.batch_size
-        clips = [self.sample(first + i).clip for i in range(self._config.batch_size)]
+        first, config = index * self._config.batch_size, self._config.at(index / self._items)
+        clips = [self.sample(first + i, config).clip for i in range(config.batch_size)]
         frames, labels = (np.stack(parts) for parts in zip(*clips, strict=True))
         return [(torch.from_numpy(frames).permute(0, 1, 4, 2, 3).contiguous(), torch.from_numpy(labels))]
 
@@ -106,27 +140,29 @@ class MixedBatches(Dataset[list[Batch]]):
         """How often a broken file was drawn, by all workers of this data."""
         return int(self._skipped.sum())
 
-    def sample(self, number: int) -> Sample:
-        """Sample `number` of this seed, whichever batch it is in."""
-        rng = np.random.Generator(np.random.PCG64([self._seed, number]))
+    def sample(self, number: int, config: MixConfig | None = None) -> Sample:
+        """Sample `number` of this seed, whichever batch it is in. config: its settings, if not the data's first."""
+        rng, config = np.random.Generator(np.random.PCG64([self._seed, number])), config or self._config
         part = self._draw_part(rng)
-        sample = self._draw(rng, part)
-        if rng.random() >= part.merge:
+        sample = self._draw(rng, part, config)
+        if isinstance(part, DrawnPart) or rng.random() >= part.merge:
             return sample
-        other = self._draw(rng, self._draw_part(rng))
+        other = self._draw(rng, self._draw_part(rng), config)
         merged = paste(rng, sample.clip, other.clip, offset=self._config.max_objects)
         chosen = self._choose_objects(rng, merged)  # there are some: those in front are seen as before
         return Sample(chosen, f"{sample.origin} + {other.origin}")
 
-    def _draw_part(self, rng: np.random.Generator) -> Part:
+    def _draw_part(self, rng: np.random.Generator) -> Part | DrawnPart:
         return self._parts[rng.choice(len(self._parts), p=self._shares)]
 
-    def _draw(self, rng: np.random.Generator, part: Part) -> Sample:
+    def _draw(self, rng: np.random.Generator, part: Part | DrawnPart, config: MixConfig) -> Sample:
+        if isinstance(part, DrawnPart):
+            return self._draw_clip(rng, part, config)
         videos, last = part.videos, ""
         for _ in range(_ATTEMPTS):
             name = videos.names[rng.integers(len(videos.names))]
             try:
-                clip = self._make_clip(rng, part, name)
+                clip = self._make_clip(rng, part, name, config)
             except InputError as error:
                 last = f"{name}: {error}"
                 self._report(videos.name, last)
@@ -137,9 +173,16 @@ class MixedBatches(Dataset[list[Batch]]):
             last = f"{name}: no object of {self._config.min_pixels} pixels on the first frame"
         raise InputError(f"{videos.name}: {_ATTEMPTS} clips of it in a row are of no use; the last: {last}")
 
-    def _make_clip(self, rng: np.random.Generator, part: Part, name: str) -> MaskedClip | None:
+    def _draw_clip(self, rng: np.random.Generator, part: DrawnPart, config: MixConfig) -> Sample:
+        for _ in range(_ATTEMPTS):
+            chosen = self._choose_objects(rng, part.draw(rng, config.size, config.frames))
+            if chosen:
+                return Sample(chosen, part.name)
+        raise InputError(f"{part.name}: {_ATTEMPTS} clips in a row show no object on the first frame")
+
+    def _make_clip(self, rng: np.random.Generator, part: Part, name: str, config: MixConfig) -> MaskedClip | None:
         """None: the first frame shows no object. InputError: a file that is missing or broken."""
-        config, frames = self._config, part.videos.frames(name)
+        frames = part.videos.frames(name)
         order = [0]
         if not part.videos.stills:
             order = choose_frames(rng, len(frames), config.frames, part.max_gap).tolist()

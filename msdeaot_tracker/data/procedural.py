@@ -13,7 +13,7 @@ import numpy as np
 
 from msdeaot_tracker.data.clip_config import DEFAULT_CONFIG, ClipConfig
 from msdeaot_tracker.data.drawing import Drawing, draw_frame
-from msdeaot_tracker.data.scene import Scene, make_scene
+from msdeaot_tracker.data.scene import Props, Scene, make_scene
 from msdeaot_tracker.types import Box
 
 _ATTEMPTS = 50  # scenes drawn before giving up on one whose objects are visible in the first frame
@@ -43,8 +43,10 @@ def _tight_box(mask: np.ndarray) -> Box | None:
     return Box(x, y, width, height) if width else None
 
 
-def generate_clip(seed: int, config: ClipConfig = DEFAULT_CONFIG) -> Clip:
+def generate_clip(seed: int, config: ClipConfig = DEFAULT_CONFIG, props: Props | None = None) -> Clip:
     """Draw a clip. The same seed and configuration give the same clip (for given versions of numpy and OpenCV).
+
+    props: objects and backgrounds; None: painted ones.
 
     Every object is visible in the first frame; there are config.min_objects to config.max_objects of them.
 
@@ -55,7 +57,7 @@ def generate_clip(seed: int, config: ClipConfig = DEFAULT_CONFIG) -> Clip:
         raise ValueError(f"seed={seed}: must not be negative")
     for attempt in range(_ATTEMPTS):
         rng = np.random.Generator(np.random.PCG64([seed, attempt]))
-        scene = make_scene(rng, config)
+        scene = make_scene(rng, config, props)
         frame, labels, areas = draw_frame(scene, 0)
         kept = _visible_objects(labels, areas, config)
         if len(kept) >= config.min_objects:

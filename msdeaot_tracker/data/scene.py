@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -11,17 +12,39 @@ from msdeaot_tracker.data.background import make_background, make_screen
 from msdeaot_tracker.data.clip_config import ClipConfig
 from msdeaot_tracker.data.compositing import Camera, random_camera
 from msdeaot_tracker.data.motion import Trajectory, absence, camera_path, leave, pass_before, random_trajectory, roam
-from msdeaot_tracker.data.sprites import Sprite, make_sprite
+from msdeaot_tracker.data.sprites import make_sprite
 from msdeaot_tracker.data.textures import Colour, nearby_colour, random_colour
 
 _ROOM = 1.6  # side of the background's canvas over the image's
 
 
+class Figure(Protocol):
+    """What a layer shows; `Sprite` says what these are."""
+
+    canvas: int
+    extent: float
+    modes: np.ndarray
+
+    def draw(self, time: float, turn: float) -> np.ndarray: ...
+
+    def displacement(self, time: float) -> np.ndarray: ...
+
+
+class Props(Protocol):
+    """Objects and backgrounds to make scenes of, in place of those that are painted."""
+
+    def figure(self, rng: np.random.Generator, diameter: float, deformation: float) -> Figure:
+        """An object of about `diameter` pixels. deformation: largest displacement as a share of it."""
+
+    def background(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+        """uint8 [height, width, 3] RGB."""
+
+
 @dataclass(frozen=True)
 class Layer:
-    """A sprite on its way. label: 0 = not tracked; turn: [T] radians; clock: [T] the sprite's own time."""
+    """An object on its way. label: 0 = not tracked; turn: [T] radians; clock: [T] the sprite's own time."""
 
-    sprite: Sprite
+    sprite: Figure
     trajectory: Trajectory
     label: int
     turn: np.ndarray
@@ -67,8 +90,8 @@ def _chance(rng: np.random.Generator, probability: float) -> bool:
 class _Cast:
     """Draws the objects of one clip; holds what they share."""
 
-    def __init__(self, rng: np.random.Generator, config: ClipConfig, ground: Colour) -> None:
-        self.rng, self.config, self.ground = rng, config, ground
+    def __init__(self, rng: np.random.Generator, config: ClipConfig, ground: Colour, props: Props | None) -> None:
+        self.rng, self.config, self.ground, self.props = rng, config, ground, props
         self.size = (config.width, config.height)
         self.short = min(self.size)
         self.step = float(np.exp(rng.uniform(*np.log(config.vigour))))
@@ -89,7 +112,7 @@ class _Cast:
         """Log-uniform, in pixels; the ends in short sides."""
         return self.short * float(np.exp(self.rng.uniform(np.log(low), np.log(high))))
 
-    def sprite(self, diameter: float, articulated: float) -> tuple[Sprite, np.ndarray]:
+    def sprite(self, diameter: float, articulated: float) -> tuple[Figure, np.ndarray]:
         """An object and its turning [T] in radians."""
         rng = self.rng
         limbs = int(rng.integers(1, 6)) if _chance(rng, articulated) else 0
@@ -101,6 +124,8 @@ class _Cast:
             turn = rng.uniform(0.3, 1.5) * np.sin(rng.uniform(0.1, 0.5) * self.time + rng.uniform(0, 6))
             turn = turn - turn[0]
         deformation = self.config.deformation * rng.random() ** 1.5
+        if self.props is not None:
+            return self.props.figure(rng, diameter, deformation), turn
         sprite = make_sprite(rng, diameter, self.colour(), limbs=limbs, turns=turns, deformation=deformation)
         return sprite, turn
 
@@ -180,12 +205,15 @@ class _Cast:
         return Layer(sprite, self.journey(start, 0.4), 0, turn, self.time, diameter)
 
 
-def make_scene(rng: np.random.Generator, config: ClipConfig) -> Scene:
-    """Draw a scene; its layers' labels are 1..n, some of which may be hidden."""
+def make_scene(rng: np.random.Generator, config: ClipConfig, props: Props | None = None) -> Scene:
+    """Draw a scene; its layers' labels are 1..n, some of which may be hidden. Without props all of it is painted."""
     ground = random_colour(rng)
-    cast = _Cast(rng, config, ground)
+    cast = _Cast(rng, config, ground, props)
     canvas = (int(_ROOM * config.height), int(_ROOM * config.width))
-    background = make_background(rng, *canvas, ground, config.background_shapes)
+    if props is None:
+        background = make_background(rng, *canvas, ground, config.background_shapes)
+    else:
+        background = props.background(rng, *canvas)
     if _chance(rng, config.blurred_background_probability):
         background = cv2.GaussianBlur(background, (0, 0), float(rng.uniform(0.8, 4.0)) * cast.short / 192)
     layers: list[Layer] = []

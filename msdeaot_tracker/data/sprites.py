@@ -15,15 +15,31 @@ SHORTEST_LIMB = 0.3  # a limb that points at the camera keeps this much of its l
 _GRID = 4  # nodes per side of a deformation field
 
 
-@dataclass(frozen=True)
-class Sprite:
+@dataclass(frozen=True, kw_only=True)
+class Bending:
+    """How an object bends. Lengths in canvas pixels.
+
+    modes: float32 [K, 4, 4, 2], displacement (x, y) fields; rates and phases [K] in radians (per unit of time).
+    """
+
+    modes: np.ndarray
+    rates: np.ndarray
+    phases: np.ndarray
+
+    def displacement(self, time: float) -> np.ndarray:
+        """Non-rigid displacement at `time`: float32 [4, 4, 2], canvas pixels (x, y)."""
+        weights = np.sin(self.rates * time + self.phases).astype(np.float32)
+        return np.tensordot(weights, self.modes, axes=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sprite(Bending):
     """An object that can be drawn at any time. Lengths in canvas pixels, angles in radians.
 
     parts:     the root first, parents before children.
     canvas:    side of the square canvas; the root's origin is its centre.
     extent:    radius of a circle about the centre that holds every part in every pose.
     shading:   0 = flat, 1 = rims fall to black.
-    modes:     float32 [K, 4, 4, 2], displacement (x, y) fields; rates and phases [K] in radians (per unit of time).
     """
 
     parts: tuple[Part, ...]
@@ -31,9 +47,6 @@ class Sprite:
     extent: float
     turns: bool
     shading: float
-    modes: np.ndarray
-    rates: np.ndarray
-    phases: np.ndarray
 
     def draw(self, time: float, turn: float) -> np.ndarray:
         """The object at `time`, turned by `turn` radians about its vertical axis: uint8 [canvas, canvas, 4]."""
@@ -56,11 +69,6 @@ class Sprite:
         """Rim shading as a gain (0..255) per blurred coverage: uint8 [256]."""
         ramp = np.clip((np.arange(256) / 255 - 0.3) / 0.7, 0, 1)
         return (255 * (1 - self.shading * (1 - ramp))).astype(np.uint8)
-
-    def displacement(self, time: float) -> np.ndarray:
-        """Non-rigid displacement at `time`: float32 [4, 4, 2], canvas pixels (x, y)."""
-        weights = np.sin(self.rates * time + self.phases).astype(np.float32)
-        return np.tensordot(weights, self.modes, axes=1)
 
     def _poses(self, time: float, turn: float) -> tuple[list[np.ndarray], list[float]]:
         """Per part: the matrix [2, 3] from its frame to the canvas, and its depth towards the camera."""
@@ -144,18 +152,23 @@ def make_sprite(
     for part in parts:
         own = float(np.hypot(*np.concatenate([part.outline, part.turned]).T).max())
         reach.append(own + (0 if part.parent is None else _joint_distance(parts, part)))
-    count = int(rng.integers(1, 4))
-    modes = rng.uniform(-1, 1, (count, _GRID, _GRID, 2)) * deformation * diameter / np.sqrt(count)
+    modes = random_modes(rng, deformation * diameter)
     return Sprite(
         parts=parts,
         canvas=2 * int(np.ceil(max(reach))) + 4,
         extent=max(reach),
         turns=turns,
         shading=float(rng.uniform(0.15, 0.8)) if rng.random() < 0.5 else 0.0,
-        modes=modes.astype(np.float32),
-        rates=rng.uniform(0.15, 0.9, count),
-        phases=rng.uniform(0, 2 * np.pi, count),
+        modes=modes,
+        rates=rng.uniform(0.15, 0.9, len(modes)),
+        phases=rng.uniform(0, 2 * np.pi, len(modes)),
     )
+
+
+def random_modes(rng: np.random.Generator, amplitude: float) -> np.ndarray:
+    """One to three displacement fields, float32 [K, 4, 4, 2]; together they reach about `amplitude` canvas pixels."""
+    count = int(rng.integers(1, 4))
+    return (rng.uniform(-1, 1, (count, _GRID, _GRID, 2)) * amplitude / np.sqrt(count)).astype(np.float32)
 
 
 def _joint_distance(parts: tuple[Part, ...], part: Part) -> float:

@@ -8,6 +8,7 @@ from .averages import (
     average_lasot,
     average_multi_start,
     average_one_pass,
+    average_otb,
 )
 from .baselines import check_baseline, make_baseline
 from .challenge import check_submission, write_submission
@@ -23,7 +24,9 @@ from .metrics import (
     normalized_center_error,
     normalized_precision_curve,
     one_pass_ious,
+    otb_curves,
     recall,
+    returns,
     robustness_curve,
     success_curve,
     success_score,
@@ -41,13 +44,14 @@ from .results import (
     results_folder,
     write_results,
 )
-from .runner import ObjectScore, SequenceScore, StaticTracker, VideoTracker, run_sequence
+from .runner import FOUND_WITHIN, ObjectScore, SequenceScore, StaticTracker, VideoTracker, run_sequence
 from .scoring import score
 from .workers import Outcome, do_jobs, do_jobs_in_processes
 
 __all__ = [
     "DATASET_FOLDERS",
     "ERROR_THRESHOLDS",
+    "FOUND_WITHIN",
     "PIXEL_THRESHOLDS",
     "PROTOCOLS",
     "ROBUSTNESS_THRESHOLDS",
@@ -68,6 +72,7 @@ __all__ = [
     "average_lasot",
     "average_multi_start",
     "average_one_pass",
+    "average_otb",
     "box_iou",
     "center_error",
     "check_baseline",
@@ -85,11 +90,13 @@ __all__ = [
     "normalized_center_error",
     "normalized_precision_curve",
     "one_pass_ious",
+    "otb_curves",
     "pending_jobs",
     "read_results",
     "recall",
     "remove_results",
     "results_folder",
+    "returns",
     "robustness_curve",
     "run_job",
     "run_sequence",

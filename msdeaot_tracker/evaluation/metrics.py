@@ -93,6 +93,21 @@ def recall(ious: np.ndarray) -> np.float32:
     return (np.asarray(ious) >= 0.5).astype(np.float32).mean()
 
 
+def returns(ious: np.ndarray, visible: np.ndarray, *, within: int, overlap: float) -> tuple[int, int]:
+    """How often an object came back after frames without it, and how often it was then found again.
+
+    ious float [N], visible bool [N]: of all frames of a run. Found: an overlap of at least `overlap` on one of the
+    `within` frames from its coming back on, and before it goes again.
+    """
+    back = np.flatnonzero(visible[1:] & ~visible[:-1]) + 1
+    found = 0
+    for first in back:
+        gone = np.flatnonzero(~visible[first:])
+        last = first + min([within, *gone[:1].tolist()])
+        found += bool((ious[first:last] >= overlap).any())
+    return len(back), found
+
+
 def trek150_curves(predicted: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
     """Success [21], normalized precision [51] and generalized success robustness [51] of one run, boxes [N, 4].
 
@@ -128,6 +143,19 @@ def lasot_curves(predicted: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarr
         "success": (ious[:, None] > THRESHOLDS).sum(axis=0) / frames,
         "precision": (errors[:, None] <= PIXEL_THRESHOLDS).sum(axis=0) / frames,
         "normalized_precision": (normalized[:, None] <= PIXEL_THRESHOLDS / 100).sum(axis=0) / frames,
+    }
+
+
+def otb_curves(predicted: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Success [21] and precision [51], at PIXEL_THRESHOLDS, of one run, boxes [N, 4], over the frames with the object.
+
+    Wu et al., "Online Object Tracking: A Benchmark", CVPR 2013, 4; the first frame counts as tracked.
+    """
+    predicted, truth = start_from_truth(predicted, truth)
+    errors = center_error(predicted, truth)
+    return {
+        "success": success_curve(box_iou(predicted, truth)),
+        "precision": (errors[:, None] <= PIXEL_THRESHOLDS).mean(axis=0),
     }
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints.convert import check_shapes
-from ..checkpoints.io import read_tensors, write_tensors
+from ..checkpoints.state_dicts import check_tensors, read_tensors, write_tensors
 from ..types import CheckpointError
 from .alpha_refine import NetworkRefiner
 from .alpha_refine_net import AlphaRefineNet
@@ -49,7 +48,7 @@ def load_ar_small(path: str | os.PathLike[str] | None) -> AlphaRefineNet:
     network = build_ar_small()
     own = network.state_dict()
     try:
-        check_shapes({key: tuple(tensor.shape) for key, tensor in own.items()}, state)
+        check_tensors({key: tuple(tensor.shape) for key, tensor in own.items()}, state)
     except CheckpointError as error:
         raise CheckpointError(f"{Path(path)} does not fit ar-small: {error}") from error
     network.load_state_dict({key: tensor.to(own[key].dtype) for key, tensor in state.items()})

@@ -20,16 +20,22 @@ from torch.nn import functional as F
 
 from ..config import ModelConfig
 from ..types import Features, InputError
+from .depthwise import DepthwiseConv2d
 
 _STRIDES = (4, 8, 16)
-_MOBILENET_TAPS = {1: 4, 2: 8, 4: 16}  # block index -> stride of its output
+_MOBILENET_TAPS = {1: 4, 2: 8, 4: 16}  # block index -> stride of its output, in MobileNetV2 and EfficientNet
 
 
 class Encoder(nn.Module):
-    """ImageNet-normalised RGB [B, 3, H, W] -> Features. Channel counts are asked from the network, never configured."""
+    """Normalised RGB [B, 3, H, W] -> Features. Channel counts are asked from the network, never configured.
+
+    mean, std: of RGB in [0, 1], by which an image is normalised: what the encoder was pre-trained with.
+    """
 
     channels: dict[int, int]
     deep_channels: int
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def forward(self, image: Tensor) -> Features:
         raise NotImplementedError
@@ -69,6 +75,39 @@ class MobileNetV2Encoder(Encoder):
             if index in _MOBILENET_TAPS:
                 maps[_MOBILENET_TAPS[index]] = x
         return Features(maps, self.head(x))
+
+
+class EfficientNetLiteEncoder(Encoder):
+    """Blocks 0 to 4 of EfficientNet-Lite, whose last map is the deep one.
+
+    TensorFlow's weights: epsilon of the batch norms, input (255 RGB - 127) / 128, and "same" padding, which at sizes of
+    16k+1 is as much on all sides (timm's `efficientnet_lite0`, `tf_efficientnet_lite0`).
+    """
+
+    mean = (127 / 255,) * 3
+    std = (128 / 255,) * 3
+
+    def __init__(self, name: str):
+        super().__init__()
+        network = timm.create_model(name, bn_eps=1e-3)
+        self.stem = nn.Sequential(network.conv_stem, network.bn1)
+        self.blocks = network.blocks[: max(_MOBILENET_TAPS) + 1]
+        for block in self.blocks.modules():
+            if hasattr(block, "conv_dw"):
+                own = block.conv_dw
+                block.conv_dw = DepthwiseConv2d(own.in_channels, own.kernel_size[0], stride=own.stride[0])
+        counts = {info["module"]: info["num_chs"] for info in network.feature_info}
+        self.channels = {stride: counts[f"blocks.{index}"] for index, stride in _MOBILENET_TAPS.items()}
+        self.deep_channels = self.channels[16]
+
+    def forward(self, image: Tensor) -> Features:
+        x = self.stem(image)
+        maps = {}
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in _MOBILENET_TAPS:
+                maps[_MOBILENET_TAPS[index]] = x
+        return Features(maps, x)
 
 
 class SwinEncoder(Encoder):
@@ -179,6 +218,7 @@ def _swin_base() -> Encoder:
 
 ENCODERS: dict[str, Callable[[], Encoder]] = {
     "mobilenetv2": MobileNetV2Encoder,
+    "efficientnet_lite0": partial(EfficientNetLiteEncoder, "efficientnet_lite0"),
     "resnet18": partial(_resnet_with_stem, "resnet18"),
     "resnet34": partial(_resnet_with_stem, "resnet34"),
     "resnet50": _resnet50,

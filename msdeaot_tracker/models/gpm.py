@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ..types import LayerState, LayerTokens, MapSize
 from .attention import attend, read_all, read_window
+from .depthwise import DepthwiseConv2d
 
 
 class GatedProjection(nn.Module):
@@ -15,18 +16,13 @@ class GatedProjection(nn.Module):
 
     def __init__(self, width: int, dropout: float):
         super().__init__()
-        depthwise = nn.Conv2d(4 * width, 4 * width, 5, padding=2, groups=4 * width, bias=False)
-        # Tokens seen as a map are channels-last; weights laid out alike spare the CPU two copies of it.
-        self.depthwise = depthwise.to(memory_format=torch.channels_last)
+        self.depthwise = DepthwiseConv2d(4 * width, 5)
         self.dropout = nn.Dropout2d(dropout)
         self.projection = nn.Linear(4 * width, 2 * width)
 
     def forward(self, read: Tensor, gate: Tensor, size: MapSize) -> Tensor:
         """read, gate [B, N, 4 C] -> [B, N, 2 C], visual | identity."""
-        on_map = (read * gate).transpose(1, 2).unflatten(2, size)
-        # On CPU the gradient of a depth-wise convolution is much slower in bfloat16 than in float32.
-        with torch.autocast(on_map.device.type, enabled=on_map.device.type != "cpu"):
-            on_map = self.depthwise(on_map.to(self.depthwise.weight.dtype))
+        on_map = self.depthwise((read * gate).transpose(1, 2).unflatten(2, size))
         return self.projection(self.dropout(on_map).flatten(2).transpose(1, 2))
 
 

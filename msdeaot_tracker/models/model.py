@@ -18,8 +18,6 @@ from .identity import IdentityEmbedding
 Identity = tuple[Tensor, ...]  # identity embedding per layer, [B, N, C] each
 Recall = tuple[LayerTokens, LayerTokens] | Tensor  # what a layer reads: long- and short-term memory, or an identity
 
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
 
 class PyramidStage(nn.Module):
     """The modules of one stage: its encoder projection, the way into it, its layers and identity embedding."""
@@ -101,8 +99,8 @@ class MSDeAOT(nn.Module):
             self.decoder = FPNDecoder(2 * width, channels, width, config.objects, align_corners=config.align_corners)
         else:
             self.decoder = Head(2 * width, config.objects)
-        self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(_IMAGENET_STD)[:, None, None], persistent=False)
+        self.register_buffer("mean", torch.tensor(self.encoder.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(self.encoder.std)[:, None, None], persistent=False)
 
     @property
     def memory_strides(self) -> tuple[int, ...]:

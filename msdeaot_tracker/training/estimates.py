@@ -19,7 +19,7 @@ from ..data.batches import BatchConfig
 from ..device import explain_out_of_memory
 from ..initializers.alpha_refine_net import CROP
 from .loop import Loop
-from .recipes import Recipe
+from .recipe_types import Recipe
 from .refining import RefinerTrainer
 from .sharing import share_out
 from .sources import CropSource, ProceduralSource, Source

@@ -17,7 +17,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints.io import read_pickle
+from ..checkpoints.state_dicts import read_pickle
 from ..types import CheckpointError, TrackerError
 from .config import LoopConfig
 from .observers import ClipView, Observer, StepReport

@@ -15,9 +15,10 @@ from .config import LoopConfig
 _NOT_DECAYED = ("relative_position_bias_table", "decoder.output.weight")
 
 # Modules of each encoder's parts, as AOT freezes them: of Swin neither the norm of an output nor what leads to the next
+_MOBILE = {"stem": ("stem",), "stage1": ("blocks.0", "blocks.1")}
 _RESNET = {"stem": ("network.conv1", "network.bn1"), "stage1": ("network.layer1",)}
 _ENCODER_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "mobilenetv2": {"stem": ("stem",), "stage1": ("blocks.0", "blocks.1")},
+    **dict.fromkeys(("mobilenetv2", "efficientnet_lite0"), _MOBILE),
     **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet_small"), _RESNET),
     "swin_base": {"stem": ("patch_embed",), "stage1": ("stages.0",)},
 }

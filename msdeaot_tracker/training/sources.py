@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from torch.utils.data import Dataset
 
 from ..data.batches import BatchConfig, ProceduralBatches
-from ..data.mixing import MixConfig, MixedBatches, Part
+from ..data.mixing import DrawnPart, MixConfig, MixedBatches, Part
 from ..types import InputError
 from .crops import CropBatches, CropConfig
 
@@ -52,9 +52,9 @@ class ProceduralSource:
 
 @dataclass(frozen=True)
 class MixedSource:
-    """Datasets with masks. The batch size of the settings is not used: the run has its own."""
+    """Datasets with masks, and drawn clips. The batch size of the settings is not used: the run has its own."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[Part | DrawnPart, ...]
     config: MixConfig = field(default_factory=MixConfig)
 
     @property
@@ -64,7 +64,7 @@ class MixedSource:
     @property
     def about(self) -> str:
         shares = sum(part.share for part in self.parts)
-        mix = ", ".join(f"{part.videos.name} {part.share / shares:.0%}" for part in self.parts)
+        mix = ", ".join(f"{part.name} {part.share / shares:.0%}" for part in self.parts)
         return f"{mix}; {self.config.frames} frames of {self.config.size}x{self.config.size}"
 
     def open(self, micro_batch: int, items: int, seed: int) -> MixedBatches:
