@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from ..files import PART, whole_file
 from ..images import write_mask
 from ..overlay import OverlayWriter
-from ..types import Box, FrameResult, InputError
+from ..types import Box, FrameResult, InputError, TrackerError
 from ..video import Frame
 
 SUMMARY, OVERLAY, MASKS = "result.json", "overlay.mp4", "masks"
@@ -102,7 +102,14 @@ class ResultWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._files.close()
+        try:
+            self._files.close()
+        except (OSError, TrackerError) as late:  # a full disk
+            self._end(error or late)
+            raise
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
         if isinstance(error, KeyboardInterrupt):
             self.status = "interrupted"
         elif error is not None:
