@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from .types import InputError
+from .words import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -165,14 +166,15 @@ VMOS = Preset(
 
 def find_preset(name: str) -> Preset:
     if name not in PRESETS:
-        raise InputError(f"unknown preset {name!r}; there are: {', '.join(PRESETS)}")
+        raise InputError(f"unknown preset {name!r}{did_you_mean(name, PRESETS)}; there are: {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
 def override(preset: Preset, *settings: str) -> Preset:
     """A copy of `preset` with settings like "memory.long_term_max=8" changed.
 
-    The value is a Python literal or a bare word. An unknown key or a value of the wrong type is an InputError.
+    The value is a Python literal or a bare word; of a boolean also yes, no, on or off. An unknown key or a value of the
+    wrong type is an InputError.
     """
     for setting in settings:
         path, separator, text = setting.partition("=")
@@ -186,8 +188,11 @@ def _replace_at(node: Any, path: list[str], text: str, setting: str) -> Any:
     name, *rest = path
     hints = typing.get_type_hints(type(node))
     if name not in hints or name == "name":
-        known = ", ".join(f.name for f in fields(node) if f.name != "name")
-        raise InputError(f"setting {setting!r}: {type(node).__name__} has no {name!r}; it has: {known}")
+        known = [f.name for f in fields(node) if f.name != "name"]
+        hint = did_you_mean(name, known)
+        raise InputError(
+            f"setting {setting!r}: {type(node).__name__} has no {name!r}{hint}; it has: {', '.join(known)}"
+        )
     if rest:
         if not is_dataclass(hints[name]):
             raise InputError(f"setting {setting!r}: {name!r} is a single value")
@@ -195,11 +200,16 @@ def _replace_at(node: Any, path: list[str], text: str, setting: str) -> Any:
     return replace(node, **{name: _parse(text, hints[name], setting)})
 
 
+_SWITCHES = {"yes": True, "no": False, "on": True, "off": False, "true": True, "false": False}
+
+
 def _parse(text: str, hint: Any, setting: str) -> Any:
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         value = text
+    if _fits(True, hint) and not _fits(value, hint):
+        value = _SWITCHES.get(text.lower(), value)
     if not _fits(value, hint):
         raise InputError(f"setting {setting!r}: expected {hint}, got {value!r}")
     return value

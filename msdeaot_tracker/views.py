@@ -182,6 +182,13 @@ def window_side(boxes: tuple[Box, ...], window: WindowConfig) -> float:
     return max(*own, max(all_of_them.w, all_of_them.h) + around, window.edge / window.zoom)
 
 
+def why_unseen(mask: np.ndarray, view: View) -> str | None:
+    """What to tell of an object, bool [H, W], none of whose pixels is left at the view's size; None: nothing."""
+    if not mask.any() or view.labels(mask.astype(np.int32), torch.device("cpu")).any():
+        return None
+    return f"so thin that none of its {int(mask.sum())} pixels is left at {view.size[1]}x{view.size[0]}: it is not seen"
+
+
 def why_too_small(box: Box, view: View) -> str | None:
     """What to tell of an object that the network will hardly see in this view; None: nothing."""
     seen = view.to_network(box)

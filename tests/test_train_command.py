@@ -275,7 +275,7 @@ class TestDryRun:
         (folder / "davis").mkdir()
         LAYOUTS["davis"](folder / "davis")
         command = ["train", "table2-2", "--data-root", folder, "--dry-run", "--device", "cpu", "--size", "113"]
-        text = says(capsys, [*command, "--micro-batch", "1", "--devices", "8"], 0)
+        text = says(capsys, [*command, "--micro-batch", "1", "--devices", "8"], 2)
         for part in (
             "davis        found: 2 videos",
             "youtube-vos  missing: there is no folder",
