@@ -51,6 +51,7 @@ EXTRAS = {
 }
 EXTRAS["test"] = [
     "pytest>=8",
+    "hypothesis>=6.100",
     "setuptools>=70.1",  # the packaging test builds a wheel offline
     *(package for extra in ("got10k", "sam", "sam-hf", "weights", "ray", "train") for package in EXTRAS[extra]),
 ]
