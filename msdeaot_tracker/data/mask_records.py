@@ -132,7 +132,7 @@ def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         return
     try:
         begun = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged: {error}") from None
     if not isinstance(begun, dict):
         raise InputError(f"{path} is damaged: no object")
