@@ -30,7 +30,7 @@ ALLOWED = {
     "targets": {"types", "geometry", "initializers"},
     "boxes": BASE | {"initializers"},
     "views": BASE,
-    "groups": {"types", "boxes", "memory", "views"},
+    "groups": {"types", "geometry", "boxes", "memory", "views"},
     "readout": {"types", "geometry", "views"},
     "look": {"types", "config", "device", "groups", "memory", "models", "readout", "views"},
     "tracker": BASE | {"targets", "boxes", "groups", "readout", "look", "views", "models", "memory", "initializers"},
