@@ -54,11 +54,12 @@ class WindowConfig:
     room: float = 1.6  # longer sides of the object's box; the least side of the window
     zoom: float = 8.0  # network pixels per pixel of the image, at most
     resize: float = 1.8  # a window keeps its size until the object has become so much larger or smaller
-    below: float = 60.0  # pixels of the network on the full frame; smaller objects get a window (auto)
+    below: float = 40.0  # pixels of the network on the full frame; smaller objects get a window (auto)
     hysteresis: float = 1.25  # factor above or below that before the full frame and a window change places (auto)
     score: float = 0.6  # an object with a lower score counts as missing
     patience: int = 5  # frames that objects are missing before their window grows, and before it grows again (auto)
     growth: float = 2.0  # of the window's side, each time (auto)
+    tiles: int = 24  # windows, at most, that a frame is looked through in for objects that stay missing; 0: none (auto)
     share: float = 1.6  # objects share a window if each is seen in it at least 1/share as large as in one of its own
 
 
@@ -126,7 +127,7 @@ PRESETS: dict[str, Preset] = {
             ),
             # Reference frames alone: what is remembered of others holds this model's leaks (docs/training.md).
             MemoryConfig(long_term_gap=None),
-            TrackerConfig(long_edge=480, box_share=0.2, box_margins=True),
+            TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_margins=True),
             weights="msdeaot-small.safetensors",
         ),
         Preset(
@@ -141,7 +142,7 @@ PRESETS: dict[str, Preset] = {
                 dropout=0.0,
             ),
             MemoryConfig(long_term_gap=None),
-            TrackerConfig(long_edge=480, box_share=0.2, box_margins=True),
+            TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_margins=True),
         ),
     )
 }

@@ -52,6 +52,18 @@ def hull(boxes: Sequence[Box]) -> Box:
     return Box(left, top, right - left, bottom - top)
 
 
+def completed(box: Box, whole: Box, height: int, width: int) -> Box:
+    """What a box at a border of the image may be the visible part of: as large as `whole`, reaching beyond."""
+    x, y, w, h = box
+    if x <= 0 or x + w >= width:
+        right, w = x + w, max(w, whole.w)
+        x = right - w if x <= 0 else x
+    if y <= 0 or y + h >= height:
+        bottom, h = y + h, max(h, whole.h)
+        y = bottom - h if y <= 0 else y
+    return Box(x, y, w, h)
+
+
 class Margins(NamedTuple):
     """How far a box reaches beyond another on its left, top, right and bottom, in the other's widths and heights."""
 

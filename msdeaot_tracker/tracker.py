@@ -156,9 +156,13 @@ class Tracker:
             entry = look.memorize_anew(group, view, labels)
         else:
             entry = look.memorize(group, group.view, labels, propagation)
+        if group.is_renumbered:
+            group.memory, group.is_renumbered = self._new_memory(), False
+            look.recall(group, group.memory)
         group.memory.write(video.frame_index, entry, reference=reference, anew=scaled)
         group.view = view
         if reference:
+            group.keep(look.reference(video.frame_index, view, labels), self._preset.memory.long_term_max)
             for others in alternative_labels(labels, given):
                 group.memory.write_reference(video.frame_index, look.memorize_anew(group, view, others))
 
@@ -183,7 +187,10 @@ class Tracker:
 
     def _new_group(self) -> ObjectGroup:
         capacity = min(self._preset.tracker.objects_per_memory, self._preset.model.objects)
-        return ObjectGroup(Memory(self._preset.memory, self.model.memory_strides), capacity)
+        return ObjectGroup(self._new_memory(), capacity)
+
+    def _new_memory(self) -> Memory:
+        return Memory(self._preset.memory, self.model.memory_strides)
 
     def _warn_of_small(self, video: Video, labels: np.ndarray, object_ids: Iterable[int]) -> None:
         """Of objects that were given on this frame, with these labels."""

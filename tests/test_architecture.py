@@ -35,7 +35,7 @@ ALLOWED = {
     "targets": {"types", "geometry", "images", "mask_files", "initializers"},
     "boxes": BASE | {"initializers"},
     "views": BASE,
-    "groups": {"types", "boxes", "memory", "views"},
+    "groups": {"types", "geometry", "boxes", "memory", "views"},
     "readout": {"types", "geometry", "views"},
     "look": {"types", "config", "device", "groups", "memory", "models", "readout", "views"},
     "tracker": BASE
