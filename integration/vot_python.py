@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from msdeaot_tracker import FrameResult, TrackerError
+from msdeaot_tracker import FrameResult, TrackerError, read_image
 
-from .trax_server import BoxTuple, one_line, read_image, upright_rectangle
+from .trax_server import BoxTuple, one_line, upright_rectangle
 from .vot import load_warm_tracker
 
 Given = BoxTuple | list[tuple[float, float]]  # (x, y, w, h) or the corners of a polygon

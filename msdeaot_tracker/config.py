@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from .types import InputError
+from .words import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,12 @@ class WindowConfig:
     room: float = 1.6  # longer sides of the object's box; the least side of the window
     zoom: float = 8.0  # network pixels per pixel of the image, at most
     resize: float = 1.8  # a window keeps its size until the object has become so much larger or smaller
-    below: float = 60.0  # pixels of the network on the full frame; smaller objects get a window (auto)
+    below: float = 40.0  # pixels of the network on the full frame; smaller objects get a window (auto)
     hysteresis: float = 1.25  # factor above or below that before the full frame and a window change places (auto)
     score: float = 0.6  # an object with a lower score counts as missing
     patience: int = 5  # frames that objects are missing before their window grows, and before it grows again (auto)
     growth: float = 2.0  # of the window's side, each time (auto)
+    tiles: int = 24  # windows, at most, that a frame is looked through in for objects that stay missing; 0: none (auto)
     share: float = 1.6  # objects share a window if each is seen in it at least 1/share as large as in one of its own
 
 
@@ -163,7 +165,7 @@ PRESETS: dict[str, Preset] = {
             ),
             # Reference frames alone: what is remembered of others holds this model's leaks (docs/training.md).
             MemoryConfig(long_term_gap=None),
-            TrackerConfig(long_edge=480, box_share=0.2, box_margins=True),
+            TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_margins=True),
             weights="msdeaot-small.safetensors",
         ),
         Preset(
@@ -178,7 +180,7 @@ PRESETS: dict[str, Preset] = {
                 dropout=0.0,
             ),
             MemoryConfig(long_term_gap=None),
-            TrackerConfig(long_edge=480, box_share=0.2, box_margins=True),
+            TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_margins=True),
         ),
     )
 }
@@ -188,14 +190,15 @@ DEFAULT_PRESET = "msdeaot-small"
 
 def find_preset(name: str) -> Preset:
     if name not in PRESETS:
-        raise InputError(f"unknown preset {name!r}; there are: {', '.join(PRESETS)}")
+        raise InputError(f"unknown preset {name!r}{did_you_mean(name, PRESETS)}; there are: {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
 def override(preset: Preset, *settings: str) -> Preset:
     """A copy of `preset` with settings like "memory.long_term_max=8" changed.
 
-    The value is a Python literal or a bare word. An unknown key or a value of the wrong type is an InputError.
+    The value is a Python literal or a bare word; of a boolean also yes, no, on or off. An unknown key or a value of the
+    wrong type is an InputError.
     """
     for setting in settings:
         path, separator, text = setting.partition("=")
@@ -209,8 +212,11 @@ def _replace_at(node: Any, path: list[str], text: str, setting: str) -> Any:
     name, *rest = path
     hints = typing.get_type_hints(type(node))
     if name not in hints or name == "name":
-        known = ", ".join(f.name for f in fields(node) if f.name != "name")
-        raise InputError(f"setting {setting!r}: {type(node).__name__} has no {name!r}; it has: {known}")
+        known = [f.name for f in fields(node) if f.name != "name"]
+        hint = did_you_mean(name, known)
+        raise InputError(
+            f"setting {setting!r}: {type(node).__name__} has no {name!r}{hint}; it has: {', '.join(known)}"
+        )
     if rest:
         if not is_dataclass(hints[name]):
             raise InputError(f"setting {setting!r}: {name!r} is a single value")
@@ -218,11 +224,16 @@ def _replace_at(node: Any, path: list[str], text: str, setting: str) -> Any:
     return replace(node, **{name: _parse(text, hints[name], setting)})
 
 
+_SWITCHES = {"yes": True, "no": False, "on": True, "off": False, "true": True, "false": False}
+
+
 def _parse(text: str, hint: Any, setting: str) -> Any:
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         value = text
+    if _fits(True, hint) and not _fits(value, hint):
+        value = _SWITCHES.get(text.lower(), value)
     if not _fits(value, hint):
         raise InputError(f"setting {setting!r}: expected {hint}, got {value!r}")
     return value

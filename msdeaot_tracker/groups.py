@@ -11,25 +11,37 @@ import torch
 from torch import Tensor
 
 from .boxes import Boxes
+from .geometry import completed
 from .memory import Memory
 from .types import Box
 from .views import POLICIES, Policy, Scenery, Sight, View
 
 
 class Sighting(NamedTuple):
-    box: Box  # where an object was last seen well, in pixels
+    box: Box  # where an object was last seen well, in pixels; on the way out of the image it reaches beyond
     age: int = 0  # frames since then
 
 
-class ObjectGroup:
-    """Up to `capacity` objects that share one memory and one view. An object keeps its slot (identity channel).
+class Reference(NamedTuple):
+    """A reference frame as the network saw it."""
 
-    The slot of a removed object is not used again: the memory still knows it under that identity.
+    frame_index: int
+    picture: Tensor  # float32 [1, 3, h, w]
+    labels: Tensor  # float32 [h, w], object ids
+
+
+class ObjectGroup:
+    """Up to `capacity` objects that share one memory and one view, each with a slot (identity channel) of its own.
+
+    The memory knows a removed object under its slot still, so that slot is free again only when all are given anew
+    (`close_gaps`), for which the reference frames are kept.
     """
 
     def __init__(self, memory: Memory, capacity: int):
         self.memory = memory
         self.view: View | None = None  # where the network looks for the objects next; None: not seen yet
+        self.references: list[Reference] = []  # as many as the memory holds
+        self.is_renumbered = False  # the memory does not know the slots: it is to be made anew from the references
         self._capacity = capacity
         self._slots: list[int | None] = []
 
@@ -48,8 +60,22 @@ class ObjectGroup:
 
     def copy(self) -> ObjectGroup:
         other = copy.copy(self)
-        other.memory, other._slots = self.memory.copy(), list(self._slots)
+        other.memory, other.references, other._slots = self.memory.copy(), list(self.references), list(self._slots)
         return other
+
+    @property
+    def has_gaps(self) -> bool:
+        return None in self._slots
+
+    def close_gaps(self) -> None:
+        """Give the slots of removed objects to others, as far as they have none."""
+        self._slots, self.is_renumbered = list(self.object_ids), True
+
+    def keep(self, reference: Reference, limit: int | None) -> None:
+        """As the memory does: of references the first stays, and the latest."""
+        self.references.append(reference)
+        if limit is not None and len(self.references) > max(limit, 1):
+            del self.references[1]
 
     def add(self, object_id: int) -> None:
         self._slots.append(object_id)
@@ -97,10 +123,10 @@ class Video:
         """Where the objects of this frame were seen."""
         least = self.scenery.settings.window.score
         for object_id, box in boxes.items():
+            last = self.sightings[object_id]
             if box is not None and scores[object_id] >= least:
-                self.sightings[object_id] = Sighting(box)
+                self.sightings[object_id] = Sighting(completed(box, last.box, *self.scenery.frame))
             else:
-                last = self.sightings[object_id]
                 self.sightings[object_id] = last._replace(age=last.age + 1)
 
     def admit(self, objects: Mapping[int, Box], found: Callable[[], ObjectGroup]) -> None:
@@ -112,9 +138,11 @@ class Video:
             self.sightings[object_id] = Sighting(box)
             if any(object_id in group.object_ids for group in self.groups):
                 continue
-            fitting = (g for g in self.groups if not g.is_full and self._fit([*g.object_ids, object_id], 1.0))
-            group = next(fitting, None)
-            if group is None:
+            fitting = [g for g in self.groups if self._fit([*g.object_ids, object_id], 1.0)]
+            group = next((g for g in fitting if not g.is_full), None)
+            if group is None and (group := next((g for g in fitting if g.has_gaps), None)) is not None:
+                group.close_gaps()
+            elif group is None:
                 group = found()
                 self.groups.append(group)
             group.add(object_id)

@@ -13,14 +13,15 @@ from .boxes import Boxes
 from .config import Preset
 from .geometry import mask_iou, mask_to_box
 from .groups import ObjectGroup, Video
+from .images import ImageLike
 from .initializers import DEFAULT_INITIALIZER, BoxRefiner, Initializer, make_initializer
 from .look import Look
 from .memory import Memory
 from .models import MSDeAOT
 from .readout import alternative_labels, paint, read_labels
-from .targets import Target, check_image, check_targets, estimate_masks
+from .targets import Target, check_image, check_targets, estimate_masks, warn_of_hidden
 from .types import Box, FrameResult, InputError, MaskEstimate, Propagation, TrackerError
-from .views import Scenery, why_too_small
+from .views import Scenery, why_too_small, why_unseen
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +29,9 @@ logger = logging.getLogger(__name__)
 class Tracker:
     """Tracks any number of objects through one video, frame by frame; the model may be shared between trackers.
 
-    Images are uint8 [H, W, 3] RGB of one size; boxes and masks are in their pixels, wherever and at whatever size the
-    network looks. A call that raises has changed nothing: the next one goes on from before it.
+    Images are uint8 [H, W, 3] RGB of one size, or what `images.as_rgb` makes them of; boxes and masks are in their
+    pixels, wherever and at whatever size the network looks. A call that raises has changed nothing: the next one goes
+    on from before it.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Tracker:
     def _groups(self) -> list[ObjectGroup]:
         return [] if self._video is None else self._video.groups
 
-    def initialize(self, image: np.ndarray, targets: Mapping[int, Target] | Target) -> FrameResult:
+    def initialize(self, image: ImageLike, targets: Mapping[int, Target] | Target) -> FrameResult:
         """Start a video (and forget any other): targets by object id >= 1, boxes (x, y, w, h) or masks [H, W].
 
         A box or a mask by itself is that of object 1. InputError: no target, a bad id, box, mask or image.
@@ -74,12 +76,12 @@ class Tracker:
             targets = {1: targets}
         if not targets:
             raise InputError("initialize needs at least one target")
-        check_image(image, None)
+        image = check_image(image, None)
         checked = check_targets(targets, *image.shape[:2])
         scenery = Scenery(image.shape[:2], self._preset.tracker, self._preset.model.align_corners)
         return self._step(Video(scenery, Boxes(self._preset.tracker, self._refiner)), image, checked)
 
-    def track(self, image: np.ndarray, targets: Mapping[int, Target] | None = None) -> FrameResult:
+    def track(self, image: ImageLike, targets: Mapping[int, Target] | None = None) -> FrameResult:
         """The next frame. Targets add objects, or re-initialize those of the same id, on this frame.
 
         InputError: as for `initialize`, or an image of another size. TrackerError: before `initialize`.
@@ -87,7 +89,7 @@ class Tracker:
         if self._video is None:
             raise TrackerError("track was called before initialize")
         size = self._video.scenery.frame
-        check_image(image, size)
+        image = check_image(image, size)
         video = self._video.copy()
         video.frame_index += 1
         return self._step(video, image, check_targets(targets or {}, *size))
@@ -115,6 +117,7 @@ class Tracker:
         labels, scores = read_labels([look.answer(*pair) for pair in propagations.items()], *image.shape[:2])
         estimates = given | self._refine(image, labels, [i for i in scores if i not in given], video.frame_index)
         paint(labels, {i: estimate.mask for i, estimate in estimates.items()})
+        warn_of_hidden(labels, given, [i for i, score in scores.items() if score > 0])
         looked = {i: group.view for group in video.groups for i in group.object_ids}
         video.admit({i: mask_to_box(estimate.mask) for i, estimate in given.items()}, self._new_group)
         places = {i: None if i in estimates else view.inside for i, view in looked.items()}
@@ -125,7 +128,7 @@ class Tracker:
             propagations[new] = propagations.get(old)
         for group in video.groups:
             self._remember(look, group, video, propagations.get(group), labels, given)
-        self._warn_of_small(video, targets)
+        self._warn_of_small(video, labels, given)
         views = {i: group.view for group in video.groups for i in group.object_ids} | looked
         self._video = video
         rectangles = {i: view.rectangle for i, view in views.items()}
@@ -152,9 +155,13 @@ class Tracker:
         itself = reference or scaled or propagation is None
         mask = look.mask(group, view if itself else group.view, labels)
         entry = look.memorize_anew(view, mask) if itself else look.memorize(group.view, mask, propagation)
+        if group.is_renumbered:
+            group.memory, group.is_renumbered = self._new_memory(), False
+            look.recall(group, group.memory)
         group.memory.write(video.frame_index, entry, reference=reference, anew=scaled, mask=mask)
         group.view = view
         if reference:
+            group.keep(look.reference(video.frame_index, view, labels), self._preset.memory.long_term_max)
             for others in alternative_labels(labels, given):
                 mask = look.mask(group, view, others)
                 group.memory.write_reference(video.frame_index, look.memorize_anew(view, mask), mask=mask)
@@ -180,14 +187,18 @@ class Tracker:
 
     def _new_group(self) -> ObjectGroup:
         capacity = min(self._preset.tracker.objects_per_memory, self._preset.model.objects)
-        return ObjectGroup(Memory(self._preset.memory, self.model.memory_strides), capacity)
+        return ObjectGroup(self._new_memory(), capacity)
 
-    def _warn_of_small(self, video: Video, object_ids: Iterable[int]) -> None:
-        """Of objects that were given on this frame."""
+    def _new_memory(self) -> Memory:
+        return Memory(self._preset.memory, self.model.memory_strides)
+
+    def _warn_of_small(self, video: Video, labels: np.ndarray, object_ids: Iterable[int]) -> None:
+        """Of objects that were given on this frame, with these labels."""
         closer = "look closer with --set tracker.view=auto" if self._preset.tracker.view == "full" else ""
         remedy = closer or "start on a frame where it is larger, or on larger frames"
         for group in video.groups:
             for object_id in set(object_ids) & set(group.object_ids):
-                reason = why_too_small(video.sightings[object_id].box, group.view)
+                box = video.sightings[object_id].box
+                reason = why_too_small(box, group.view) or why_unseen(labels == object_id, group.view)
                 if reason is not None:
                     logger.warning("object %d is %s; %s", object_id, reason, remedy)

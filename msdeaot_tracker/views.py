@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -154,17 +155,43 @@ def follow(sight: Sight, scenery: Scenery) -> View:
 
 
 def choose(sight: Sight, scenery: Scenery) -> View:
-    """The full frame for objects that are large enough on it, else a window; one that grows while they are missing."""
+    """The full frame for objects that are large enough on it, else a window; where they are missing, `search`."""
     window = scenery.settings.window
     if sight.missing >= window.patience:
-        steps = 1 + (sight.missing - window.patience) // window.patience
-        return scenery.window(hull(sight.boxes), window_side(sight.boxes, window) * window.growth**steps)
+        return search(sight, scenery)
     smallest = min((box.w * box.h) ** 0.5 for box in sight.boxes) * scenery.full.scale
     stays_full = sight.previous == scenery.full
     limit = window.below / window.hysteresis if stays_full else window.below * window.hysteresis
     if sight.previous is None:
         limit = window.below
     return scenery.full if smallest >= limit else follow(sight, scenery)
+
+
+def search(sight: Sight, scenery: Scenery) -> View:
+    """Farther and farther around where the objects were last seen, up to the full frame.
+
+    From there on that is in turn with parts of it which show them as closely as the first wider window did.
+    """
+    window = scenery.settings.window
+    side = window_side(sight.boxes, window) * window.growth
+    steps = (sight.missing - window.patience) // window.patience
+    wider = scenery.window(hull(sight.boxes), side * window.growth**steps)
+    if wider != scenery.full:
+        return wider
+    places = [scenery.full, *tiles(side, scenery)]
+    return places[sight.missing % len(places)]
+
+
+def tiles(side: float, scenery: Scenery) -> list[View]:
+    """Windows of this side, or of a larger one if they were too many, that overlap by half and cover the frame."""
+    height, width = scenery.frame
+    while scenery.window(Box(0, 0, width, height), side) != scenery.full:
+        down, across = (max(1, math.ceil(2 * length / side) - 1) for length in (height, width))
+        if down * across <= scenery.settings.window.tiles:
+            ys, xs = ([(i + 1) * length / (n + 1) for i in range(n)] for length, n in ((height, down), (width, across)))
+            return [scenery.window(Box(x, y, 0, 0), side) for y in ys for x in xs]
+        side *= 1.25
+    return []
 
 
 POLICIES: dict[str, Policy] = {"full": look_at_all, "follow": follow, "auto": choose}
@@ -180,6 +207,13 @@ def window_side(boxes: tuple[Box, ...], window: WindowConfig) -> float:
     around = max(side - max(box.w, box.h) for side, box in zip(own, boxes, strict=True))
     all_of_them = hull(boxes)
     return max(*own, max(all_of_them.w, all_of_them.h) + around, window.edge / window.zoom)
+
+
+def why_unseen(mask: np.ndarray, view: View) -> str | None:
+    """What to tell of an object, bool [H, W], none of whose pixels is left at the view's size; None: nothing."""
+    if not mask.any() or view.labels(mask.astype(np.int32), torch.device("cpu")).any():
+        return None
+    return f"so thin that none of its {int(mask.sum())} pixels is left at {view.size[1]}x{view.size[0]}: it is not seen"
 
 
 def why_too_small(box: Box, view: View) -> str | None:

@@ -152,11 +152,11 @@ def test_evaluate_with_two_workers(commands, tmp_path):
 
 def test_train(commands, tmp_path):
     out = tmp_path / "out"
-    steps = 8
+    steps = 4
 
     def finished() -> Files:
         if (out / "state.pt").exists():
-            assert read_pickle(out / "state.pt")["step"] in range(2, steps + 1, 2)
+            assert read_pickle(out / "state.pt")["step"] in range(1, steps + 1)
         if (out / "weights.safetensors").exists():
             load_model(weights=out / "weights.safetensors", device="cpu")
         return {}
@@ -165,12 +165,11 @@ def test_train(commands, tmp_path):
         finished()
         with open(out / "log.csv", newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        assert [int(row["step"]) for row in rows] == list(range(1, steps + 1))
-        losses = ",".join(row["loss"] for row in rows).encode()
-        return {"weights": (out / "weights.safetensors").read_bytes(), "losses": losses}
+        assert [row["step"] for row in rows] == [str(steps)]  # the last is always written
+        return {"weights": (out / "weights.safetensors").read_bytes(), "loss": rows[0]["loss"].encode()}
 
     small = ["--size", "49", "--batch-size", "2", "--workers", "0", "--precision", "32-true", "--device", "cpu"]
-    train = ["train", "msdeaot-small", "--steps", steps, "--set", "save_every=2", *small, "--out", out]
+    train = ["train", "msdeaot-small", "--steps", steps, "--set", "save_every=1", *small, "--out", out]
     kill_at_random(commands, train, out, finished, done)
 
 

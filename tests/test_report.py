@@ -123,6 +123,10 @@ def test_who_measured_what(sequences, tmp_path):
     assert all(row.reference.startswith("arXiv:") and row.coverage is None for row in published)
     ours = [row.overall["success_score"] for row in published if row.tracker == "MSDeAOT"]
     assert ours == [0.734, 0.755, 0.771]
+    others = {(row.tracker, row.protocol): row.overall["success_score"] for row in published}
+    board = {"kang": (0.653, 0.671, 0.762), "LTMU-H-IJCV": (0.543, 0.505, 0.657)}
+    assert all([others[name, p] for p in ("mse", "ope", "hoi")] == list(board[name]) for name in board)
+    assert len([row for row in published if "Table 2, row" in row.reference]) == 9
     assert not published_rows("lasot", "ope")
 
 

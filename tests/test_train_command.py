@@ -248,7 +248,7 @@ class TestRefusals:
         command = ["train", "--finetune", "msdeaot-small", "--data", folder, "--out", folder / "out", *QUICK]
         error = says(capsys, [*command, "--steps", "1", "--workers", workers], 2)
         assert "clips of it in a row are of no use" in error and len(error) < 500
-        assert not any(word in error for word in ("Caught", "Original", "worker"))
+        assert not any(word in error for word in ("Caught", "Original", "DataLoader"))
 
     def test_weights_by_name(self, folder, capsys, monkeypatch):
         monkeypatch.setenv("MSDEAOT_CACHE", str(folder / "cache"))
@@ -275,7 +275,7 @@ class TestDryRun:
         (folder / "davis").mkdir()
         LAYOUTS["davis"](folder / "davis")
         command = ["train", "table2-2", "--data-root", folder, "--dry-run", "--device", "cpu", "--size", "113"]
-        text = says(capsys, [*command, "--micro-batch", "1", "--devices", "8"], 0)
+        text = says(capsys, [*command, "--micro-batch", "1", "--devices", "8"], 2)
         for part in (
             "davis        found: 2 videos",
             "youtube-vos  missing: there is no folder",

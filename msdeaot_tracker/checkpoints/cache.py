@@ -111,7 +111,7 @@ def recorded(path: Path) -> Fingerprint | None:
     try:
         content = json.loads(_record_path(path).read_text(encoding="utf-8"))
         return Fingerprint(content["sha256"], content["size"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -72,7 +72,7 @@ def load_model(
         preset = file.preset
     model = MSDeAOT(override(find_preset(preset), *overrides))
     _fill(model, file)
-    return model.eval().to(target)
+    return model.eval().to(target, torch.float32)
 
 
 def load_state(model: MSDeAOT, path: str | os.PathLike[str]) -> None:

@@ -16,6 +16,7 @@ from ..data.masked_videos import VideoSet, read_frame
 from ..data.mixing import MixConfig, MixedBatches, Part
 from ..images import IMAGE_SUFFIXES
 from ..types import InputError
+from ..words import counted
 
 _SHOWN = 10  # faults of a kind
 _SHEET_SIZE = 320  # pixels, both sides of a clip on the sheet
@@ -110,7 +111,7 @@ def run_procedural(args: argparse.Namespace) -> int:
     _check_new(args.folder)
     for sequence in tqdm(sequences, unit="sequence", disable=None):
         write_sequence(args.folder, sequence)
-    print(f"{len(sequences)} sequences: {args.folder}")
+    print(f"{counted(len(sequences), 'sequence')}: {args.folder}")
     return 0
 
 
@@ -148,10 +149,12 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def _print_report(report: DatasetReport, videos: VideoSet) -> None:
-    print(f"{report.videos} {'stills' if videos.stills else 'videos'}, {report.frames} frames with a mask file")
-    print(f"{report.objects} objects; {report.empty_frames} frames show none")
+    kind = "still" if videos.stills else "video"
+    print(f"{counted(report.videos, kind)}, {counted(report.frames, 'frame')} with a mask file")
+    none = f"{counted(report.empty_frames, 'frame')} show{'s' if report.empty_frames == 1 else ''} none"
+    print(f"{counted(report.objects, 'object')}; {none}")
     for kind, faults in report.faults.items():
-        print(f"{len(faults)} {kind}{' (no fault: some are drawn by chance)' if kind in NOTES else ''}")
+        print(f"{len(faults)} {kind}{f' (no fault: {NOTES[kind]})' if kind in NOTES else ''}")
         for fault in faults[:_SHOWN]:
             print(f"  {fault}")
         if len(faults) > _SHOWN:

@@ -21,12 +21,14 @@ from ..config import config_as_dict
 from ..geometry import mask_to_box
 from ..images import mask_objects, read_mask
 from ..models import MSDeAOT
+from ..overlay import draw_overlay
 from ..tracker import Tracker
 from ..types import Box, InputError
-from ..video import Frame, FrameSource, draw_overlay, open_source
+from ..video import Frame, FrameSource, open_source
+from ..words import counted
 from .display import require_display, select_box, show
 from .options import add_object_option, add_objects, add_tracker_options, parse_box, tracker_from
-from .results import ResultWriter, StopOnInterrupt
+from .results import ResultWriter, StopOnInterrupt, check_folder
 
 Target = Box | np.ndarray
 
@@ -62,9 +64,10 @@ def run(args: argparse.Namespace) -> int:
     with open_source(args.source, args.frame) as source:
         first = next(source)
         targets = _targets(args, first.image)
+        check_folder(args.out, targets, _inputs(args))  # before the model is loaded
         tracker = tracker_from(args)
         writer = _follow(args, source, first, targets, tracker, _describe(args, tracker.model, targets, source))
-    print(f"{writer.frames_written} frames, {writer.seconds_per_frame:.3f} s each; results in {args.out}")
+    print(f"{counted(writer.frames_written, 'frame')}, {writer.seconds_per_frame:.3f} s each; results in {args.out}")
     return 0
 
 
@@ -83,7 +86,7 @@ def _follow(
     given = {i: mask_to_box(target) if isinstance(target, np.ndarray) else target for i, target in targets.items()}
     with (
         StopOnInterrupt() as interrupt,
-        ResultWriter(args.out, about, given, source.fps, views=args.draw_views) as writer,
+        ResultWriter(args.out, about, given, source.fps, _inputs(args), views=args.draw_views) as writer,
     ):
         writer.write(first, result, seconds)
         for frame in tqdm(source, initial=1, total=source.length, unit="frame", disable=None):
@@ -96,6 +99,11 @@ def _follow(
                 writer.status = "stopped"
                 break
     return writer
+
+
+def _inputs(args: argparse.Namespace) -> list[Path]:
+    """What the run reads: the results must not take its place."""
+    return [Path(path) for path in (args.source, args.mask) if path]
 
 
 def _targets(args: argparse.Namespace, image: np.ndarray) -> dict[int, Target]:

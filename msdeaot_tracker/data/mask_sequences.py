@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..images import VOID, PathLike, mask_objects, read_image, read_mask
+from ..images import VOID, PathLike, mask_objects, read_foreground, read_image, read_mask
 from ..types import InputError
 from ..video import list_frames
 from .davis_folders import find_davis
@@ -47,9 +47,9 @@ class Sequence:
         annotation = self.annotations[index]
         if annotation is None:
             return None
-        labels = read_mask(annotation)
         if self.is_binary:
-            return {1: labels == VOID}
+            return {1: read_foreground(annotation) > 0}
+        labels = read_mask(annotation)
         return {object_id: labels == object_id for object_id in self.object_ids}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..images import read_image, read_mask
+from ..images import read_mask
 from ..types import InputError
 from .box_files import read_names
 from .davis_folders import find_davis
@@ -118,8 +118,8 @@ def _lasot_frames(root: Path, name: str) -> list[MaskedFrame]:
 
 
 def _read_one_object(path: Path) -> np.ndarray:
-    """int32 [H, W], 1 where the first channel is not 0."""
-    return (read_image(path)[..., 0] > 0).astype(np.int32)
+    """int32 [H, W], 1 where the mask is not 0."""
+    return (read_mask(path) > 0).astype(np.int32)
 
 
 def open_vipseg(root: Path) -> VideoSet:
