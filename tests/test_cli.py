@@ -277,6 +277,15 @@ except OSError:
     assert not list(tmp_path.iterdir())
 
 
+def test_where_the_network_looks_is_a_setting_and_can_be_drawn(track, folder, out):
+    frames = {}
+    for view in ("full", "follow"):
+        assert track(folder, "--box", BOX, "--out", out, "--draw-views", "--set", f"tracker.view={view}") == 0
+        assert summary(out)["settings"]["tracker"]["view"] == view
+        frames[view] = [frame.image for frame in open_source(out / "overlay.mp4")]
+    assert any(not np.array_equal(a, b) for a, b in zip(*frames.values(), strict=True))
+
+
 def test_settings_reach_the_tracker(track, folder, out):
     assert track(folder, "--box", BOX, "--set", "memory.long_term_max=3", "--set", "tracker.long_edge=32") == 0
     settings = summary(out)["settings"]
