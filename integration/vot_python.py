@@ -28,10 +28,17 @@ class BoxTracker:
     multiobject = False
 
     def __init__(
-        self, preset: str | None = None, weights: str | None = None, device: str = "auto", initializer: str = "grabcut"
+        self,
+        preset: str | None = None,
+        weights: str | None = None,
+        device: str = "auto",
+        initializer: str = "grabcut",
+        overrides: str = "",
     ) -> None:
+        """overrides: settings with spaces between them, as in "tracker.view=full memory.long_term_max=4"."""
+        settings = {"preset": preset, "weights": weights, "device": device, "initializer": initializer}
         with _errors_the_toolkit_reports():
-            self._tracker = load_warm_tracker(preset=preset, weights=weights, device=device, initializer=initializer)
+            self._tracker = load_warm_tracker(**settings, overrides=overrides.split())
         self._last_box: BoxTuple = (0.0, 0.0, 0.0, 0.0)
 
     def init(self, frame: str, new: tuple[Given, Mapping[str, str]], properties: Mapping[str, str]) -> Status:

@@ -11,9 +11,7 @@ import numpy as np
 from .config import TrackerConfig
 from .geometry import Margins, main_parts, margins, mask_to_box, with_margins
 from .initializers import BoxRefiner
-from .types import Box
-
-Region = tuple[slice, slice]  # rows and columns of an image
+from .types import Box, Region
 
 
 class Boxes:

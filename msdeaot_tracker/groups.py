@@ -29,6 +29,10 @@ class Reference(NamedTuple):
     picture: Tensor  # float32 [1, 3, h, w]
     labels: Tensor  # float32 [h, w], object ids
 
+    def without(self, object_ids: Iterable[int]) -> Reference:
+        gone = torch.tensor(sorted(object_ids), device=self.labels.device, dtype=self.labels.dtype)
+        return self._replace(labels=self.labels.masked_fill(torch.isin(self.labels, gone), 0))
+
 
 class ObjectGroup:
     """Up to `capacity` objects that share one memory and one view, each with a slot (identity channel) of its own.
@@ -81,7 +85,9 @@ class ObjectGroup:
         self._slots.append(object_id)
 
     def remove(self, object_ids: Iterable[int]) -> None:
+        """Their ids may be used again: nothing of the group knows them then."""
         self._slots = [None if i in object_ids else i for i in self._slots]
+        self.references = [reference.without(object_ids) for reference in self.references]
 
     def one_hot(self, labels: Tensor, channels: int) -> Tensor:
         """Object ids [h, w] -> float32 [1, channels, h, w]; objects of other groups are background (PARITY 20)."""
@@ -113,7 +119,7 @@ class Video:
 
     def remove(self, object_ids: Iterable[int]) -> None:
         for group in self.groups:
-            group.remove(object_ids)
+            group.remove(set(object_ids) & set(group.object_ids))
         self.groups = [group for group in self.groups if group.object_ids]
         for object_id in object_ids:
             self.boxes.forget(object_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -25,16 +25,17 @@ class Look:
     TrackerError: the device's memory does not suffice, or what comes out is not finite.
     """
 
-    def __init__(self, model: MSDeAOT, preset: Preset, image: np.ndarray, object_ids: Sequence[int]):
+    def __init__(self, model: MSDeAOT, preset: Preset, image: np.ndarray, objects: int):
+        """objects: how many are tracked, for messages."""
         self._model, self._preset, self._image = model, preset, image
-        self._objects = len(object_ids)
+        self._objects = objects
         self._device = next(model.parameters()).device
         self._features: dict[View, Features] = {}
 
     def propagate(self, view: View, memory: MemoryView) -> Propagation:
         with self._on_device(view.size):
             propagation = self._model.propagate(self._encoded(view), memory)
-        self._check(propagation.output)
+            self._check(propagation.output)
         return propagation
 
     def answer(self, group: ObjectGroup, propagation: Propagation) -> Answer:
@@ -87,9 +88,8 @@ class Look:
 
     def _check(self, values: Tensor) -> None:
         if not torch.isfinite(values).all():
-            raise TrackerError(
-                "the network's answer to this frame is not finite (NaN or Inf); the frame is not remembered"
-            )
+            half = "; tracker.mixed_precision=False may help" if torch.is_autocast_enabled(self._device.type) else ""
+            raise TrackerError(f"the network's answer to this frame is not finite (NaN or Inf): it is left out{half}")
 
     @contextmanager
     def _on_device(self, size: MapSize) -> Iterator[None]:

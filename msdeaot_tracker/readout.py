@@ -11,13 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .geometry import merge_groups
-from .types import MaskEstimate
+from .types import MaskEstimate, Region
 from .views import View
 
-Region = tuple[slice, slice]  # rows and columns of an image
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
     """logits: float32 [K + 1, ...] on the pixels `inside` the view, background first, then the objects."""
 

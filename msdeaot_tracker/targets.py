@@ -64,9 +64,9 @@ def as_mask(target: MaskLike, height: int, width: int) -> np.ndarray:
     values = values.reshape(height, width)
     if values.dtype == bool:
         mask = values
-    elif np.issubdtype(values.dtype, np.floating):
+    elif values.dtype.kind == "f":
         mask = float_mask(values)
-    elif np.issubdtype(values.dtype, np.integer):
+    elif values.dtype.kind in "iu":
         mask = _integer_mask(values)
     else:
         raise InputError(f"a mask is of bool, integers or floating-point values, got {describe(target)}")

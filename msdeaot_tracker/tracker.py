@@ -112,7 +112,7 @@ class Tracker:
     def _step(self, video: Video, image: np.ndarray, targets: Mapping[int, Box | np.ndarray]) -> FrameResult:
         """One frame of `video`, a copy of the state, which becomes the tracker's at the very end."""
         given = estimate_masks(self._initializer, image, targets)
-        look = Look(self.model, self._preset, image, video.object_ids)
+        look = Look(self.model, self._preset, image, len({*video.object_ids, *targets}))
         propagations = {group: look.propagate(group.view, group.memory.view()) for group in video.groups}
         labels, scores = read_labels([look.answer(*pair) for pair in propagations.items()], *image.shape[:2])
         estimates = given | self._refine(image, labels, [i for i in scores if i not in given], video.frame_index)

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 MapSize = tuple[int, int]  # rows, columns
+Region = tuple[slice, slice]  # rows and columns of an image
 
 
 class TrackerError(Exception):

@@ -14,6 +14,7 @@ from .types import InputError
 
 logger = logging.getLogger(__name__)
 
+_MAX_PIXELS = 1 << 27  # of a frame, 16384x8192; damage can announce any size
 MAX_FPS = 1000.0  # containers without a frame rate report their time base instead
 
 
@@ -39,6 +40,7 @@ class VideoFile:
             self._container.close()
             raise InputError(f"{path} holds no video that can be decoded")
         self._stream.thread_type = "AUTO"
+        self._stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
         self._start = max(self._container.start_time or 0, 0) / av.time_base  # negative: sound that is not heard
         self._frames = self._decode()
         self.count = 0  # frames decoded so far

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .config import TrackerConfig, WindowConfig
 from .geometry import hull, network_size
-from .types import Box, MapSize
+from .types import Box, MapSize, Region
 
 _OUTSIDE = (124, 116, 104)  # RGB of what lies beyond the image: ImageNet's mean, as in training (data.augmentation)
 _SMALLEST = 16  # network pixels, the side of a cell of the coarsest map: what is smaller than that is hardly seen
@@ -46,7 +46,7 @@ class View:
         return max(self.size) / max(self.width, self.height)
 
     @property
-    def inside(self) -> tuple[slice, slice]:
+    def inside(self) -> Region:
         """Rows and columns of the image that the rectangle covers."""
         height, width = self.frame
         return (

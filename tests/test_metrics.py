@@ -9,6 +9,7 @@ from msdeaot_tracker.evaluation import (
     box_iou,
     find_sequences,
     one_pass_ious,
+    returns,
     run_sequence,
     success_curve,
     success_score,
@@ -21,6 +22,22 @@ ABSENT = [np.nan] * 4
 
 
 # Boxes
+
+
+@pytest.mark.parametrize(
+    ("visible", "found_on", "expected"),
+    [
+        ("111111", "", (0, 0)),
+        ("110011", "4", (1, 1)),
+        ("110011", "1", (1, 0)),
+        ("10111001", "37", (2, 2)),
+        ("1011101111", "9", (2, 0)),  # the fourth frame after it came back is too late
+        ("001100", "2", (1, 1)),
+    ],
+)
+def test_how_often_an_object_is_found_again(visible, found_on, expected):
+    ious = np.array([0.3 if str(t) in found_on else 0.29 for t in range(len(visible))])
+    assert returns(ious, np.array([*visible]) == "1", within=3, overlap=0.3) == expected
 
 
 def test_box_iou_of_known_pairs():

@@ -512,7 +512,7 @@ def test_an_object_that_vanishes_at_the_networks_size_is_named(model, caplog):
     mask = np.zeros((640, 800), bool)
     mask[[301, 104], [401, 103]] = True  # far apart, and between the pixels that the network sees
     Tracker(model).initialize(image, {6: mask, 7: ~mask})
-    assert "object 6 is so thin that none of its 2 pixels is left at 96x80: it is not seen" in caplog.text
+    assert "object 6 is so thin that none of its 2 pixels is left at 97x81: it is not seen" in caplog.text
     assert "object 7" not in caplog.text
 
 

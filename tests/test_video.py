@@ -2,6 +2,7 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -464,6 +465,16 @@ def test_what_an_overlay_shows():
     assert drawn[175, 230].tolist() == (50 + hue * 255 // hue.max() // 2).tolist()
     assert (drawn[220:] == 100).all() and (drawn[:60] == 100).all()
     assert (drawn[62:80, 60:120] == 255).any()  # the text above its box
+
+
+def test_an_overlay_may_show_where_the_network_looked():
+    image = np.full((240, 320, 3), 100, np.uint8)
+    views = {1: Box(40, 50, 100, 100), 2: Box(-20, 150, 100, 100)}
+    result = replace(result_of(np.zeros((240, 320), np.int32), {1: None, 2: None}, {1: 0.0, 2: 0.0}), views=views)
+    np.testing.assert_array_equal(draw_overlay(image, result), image)
+    drawn = draw_overlay(image, result, views=True)
+    assert (drawn[50, 40:140] == 255).all() and (drawn[50:150, 139] == 255).all()
+    assert (drawn[150, :80] == 255).all() and (drawn[200, 10] == 100).all()
 
 
 def test_an_overlay_that_cannot_be_written(folder):
