@@ -419,13 +419,13 @@ def test_opencv_says_nothing_above_our_message(out, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes are not broken there")
 def test_a_reader_that_has_enough_ends_the_command_silently():
     command = f"{sys.executable} -m msdeaot_tracker data list | true; exit ${{PIPESTATUS[0]}}"
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=600)
     assert result.returncode in (0, 141) and result.stderr == ""
 
 
 def run_as_module(*arguments) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "msdeaot_tracker", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 def test_sources_that_are_none(track, folder, tmp_path, capsys):

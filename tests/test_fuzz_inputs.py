@@ -207,19 +207,8 @@ def spell(mask: np.ndarray, kind: str, level: int) -> Image.Image:
     }[kind]()
 
 
-KINDS = [
-    "white",
-    "level",
-    "bits",
-    "16_bits",
-    "float",
-    "colour",
-    "alpha",
-    "white_below_alpha",
-    "palette",
-    "adaptive",
-    "adaptive_grey",
-]
+KINDS = ["white", "level", "bits", "16 bits", "float", "colour", "alpha", "white below alpha"]
+KINDS += ["palette", "adaptive", "adaptive grey"]
 
 
 @fuzz(250)
