@@ -398,7 +398,7 @@ def test_200_objects_come_and_go_beside_one_that_stays():
             tracking.remove(99 + n)
         result = tracking.track(image)
         assert len(tracking._groups) == 1
-        assert overlap(result, {1: stays}) > 0.7 and overlap(result, {100 + n: box}, 100 + n) > 0.5
+        assert overlap(result, {1: stays}) > 0.7 and overlap(result, {100 + n: box}, 100 + n) > 0.4
 
 
 def test_new_slots_know_nothing_of_those_who_had_them():
