@@ -155,7 +155,7 @@ class Tracker:
         estimates |= self._refine(image, labels, [i for i in scores if i not in given])
         _paint(labels, {i: estimate.mask for i, estimate in estimates.items()})
         renewed = {self._group_of(object_id) for object_id in given}
-        scores.update(dict.fromkeys(given, 1.0))
+        scores.update({i: 1.0 if e.confidence is None else e.confidence for i, e in given.items()})
         with self._on_device():
             self._remember(features, dict(zip(known, propagations, strict=True)), labels, renewed)
             for others in _alternative_labels(labels, given):

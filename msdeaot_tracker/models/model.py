@@ -81,7 +81,9 @@ class MSDeAOT(nn.Module):
         config = preset.model
         _check(config)
         self.preset = preset
-        self.encoder = encoder if encoder is not None else build_encoder(config)
+        if encoder is None:
+            encoder = build_encoder(config.encoder, frozen_batch_norm=config.frozen_batch_norm)
+        self.encoder = encoder
         stages, channels = config.stages, self.encoder.channels
         self.stages = nn.ModuleList(
             PyramidStage(
@@ -111,6 +113,10 @@ class MSDeAOT(nn.Module):
     def layers(self) -> list[GatedPropagation]:
         """All propagation layers, coarse to fine."""
         return [layer for stage in self.stages for layer in stage.layers]
+
+    @property
+    def encoder_name(self) -> str:
+        return self.preset.model.encoder
 
     def encode(self, image: Tensor) -> Features:
         """RGB [B, 3, H, W] in [0, 1], H and W of the form 16k+1 (align_corners) or 16k."""

@@ -2,94 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from ..config import Preset, find_preset
 from ..data.augmentation import Augmentation
 from ..data.batches import BatchConfig
-from ..data.catalogue import find_dataset, open_dataset
 from ..data.clip_config import ClipConfig
-from ..data.cut_outs import Photographs
-from ..data.masked_videos import hold_out
-from ..data.mixing import DrawnPart, MixConfig, Part
+from ..data.mixing import MixConfig
 from ..types import InputError
+from .box_to_mask import BoxToMaskConfig
 from .config import LoopConfig, TrainConfig
-from .refining import RefinerConfig
+from .crops import CropConfig
+from .mixes import Drawn, Mix
 from .schedule import Schedule
-from .sources import CropSource, MixedSource, ProceduralSource, Source
+from .sources import ProceduralSource, Source
 
 SCRATCH, IMAGENET = "scratch", "imagenet"
-INITIALIZER = "ar-small"  # trained by the same loop, but no preset
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Clips that this project draws, beside a mix's datasets."""
-
-    weight: float
-    clips: ClipConfig
-
-
-@dataclass(frozen=True)
-class Mix:
-    """Datasets of the catalogue, in shares of their numbers of videos times their `repeat` there (AOT recipe).
-
-    weights: of the datasets, in their order, instead of those shares; 0: for cut-outs and backgrounds alone.
-    collage: with weights; clips of objects cut out of the datasets of stills, over those or over `backgrounds`.
-    painted: with weights; procedural clips.
-    hold_out: a tenth of the stills and the last fifth of each video are kept for validation.
-    """
-
-    datasets: tuple[str, ...]
-    config: MixConfig = field(default_factory=MixConfig)
-    merge_stills: float = 1.0  # probability that the objects of a second sample are pasted in (AOT recipe)
-    merge_videos: float = 0.3
-    weights: tuple[float, ...] | None = None
-    collage: Drawn | None = None
-    backgrounds: str | None = None  # one of the datasets, pictures without masks
-    painted: Drawn | None = None
-    hold_out: bool = False
-
-    @property
-    def about(self) -> str:
-        drawn = [name for name in ("collage", "painted") if getattr(self, name)]
-        sources = ", ".join([*self.datasets, *drawn])
-        return f"{sources}; {self.config.frames} frames of {self.config.size}x{self.config.size}"
-
-    def open(self, folders: Mapping[str, Path]) -> MixedSource:
-        """`folders`: of each dataset by its name. InputError: names every dataset that is missing or not whole."""
-        parts, problems = [], []
-        for name in self.datasets:
-            try:
-                parts.append(self.open_part(name, folders))
-            except InputError as error:
-                problems.append(f"{name}: {error}")
-        if problems:
-            raise InputError(f"{len(problems)} of {len(self.datasets)} datasets cannot be used: " + "; ".join(problems))
-        return MixedSource((*parts, *self._drawn(parts)), self.config)
-
-    def _drawn(self, parts: Sequence[Part]) -> Iterator[DrawnPart]:
-        if self.painted is not None:
-            yield DrawnPart("painted", self.painted.weight, self.painted.clips)
-        if self.collage is not None:
-            grounds = next((part.videos for part in parts if part.videos.name == self.backgrounds), None)
-            stills = [part for part in parts if part.videos.stills and part.videos is not grounds]
-            props = Photographs(tuple(p.videos for p in stills), tuple(p.share for p in stills), grounds)
-            yield DrawnPart("collage", self.collage.weight, self.collage.clips, props)
-
-    def open_part(self, name: str, folders: Mapping[str, Path]) -> Part:
-        """One of them. InputError: missing or not whole."""
-        info = find_dataset(name)
-        if name not in folders:
-            raise InputError(f"no folder given (--data {name}=DIR); it is from {info.source} ({info.terms})")
-        videos = open_dataset(name, folders[name])
-        if self.hold_out:
-            videos = hold_out(videos)
-        weight = None if self.weights is None else self.weights[self.datasets.index(name)]
-        merge = self.merge_stills if videos.stills else self.merge_videos
-        return Part(videos, info.max_gap, merge, info.repeat, weight)
+INITIALIZER = "lite"  # trained by the same loop, but no preset
 
 
 @dataclass(frozen=True)
@@ -111,9 +41,14 @@ class Recipe:
 
     def with_size(self, size: int) -> Recipe:
         """Frames of size x size. InputError: not of the form the model takes, or this recipe has one size only."""
-        if isinstance(self.data, CropSource):
+        if crops_of(self) is not None:
             raise InputError(f"{self.name} has no size of frames")
         return replace(self, data=replace(self.data, config=replace(self.data.config, size=checked_size(self, size))))
+
+
+def crops_of(recipe: Recipe) -> CropConfig | None:
+    """Of a recipe that trains on crops."""
+    return recipe.data.crops if isinstance(recipe.data, Mix) else None
 
 
 def checked_size(recipe: Recipe, size: int) -> int:
@@ -284,12 +219,29 @@ _LITE = Recipe(
     start=IMAGENET,
     ours=_ALL_OURS,
 )
-_AR_SMALL = Recipe(
+_PICTURE = ClipConfig(frames=1, object_size=(0.2, 1.0), max_objects=3, deformation=0.09, camouflage_probability=0.0)
+_BOX_TO_MASK = Recipe(
+    "box-to-mask",
+    "the default initializer, from an ImageNet encoder, on crops of real pictures, collages of them and drawn ones",
     INITIALIZER,
-    "the small initializer, from a box to a mask, on procedural video alone",
-    INITIALIZER,
-    RefinerConfig(),
-    CropSource(),
+    BoxToMaskConfig(
+        steps=1200,
+        encoder_rate=0.1,
+        frozen=("stem", "stage1"),
+        save_every=50,
+        schedule=Schedule(learning_rate=1.5e-3, warm_up=0.03, hard_fraction=0.3, hard_ramp=0.4),
+    ),
+    Mix(
+        ("coco128", "ccp", "caltech", "photos", "videos"),
+        merge_stills=0.0,
+        weights=(3.0, 1.5, 1.0, 0.0, 0.7),
+        collage=Drawn(2.6, _PICTURE),
+        backgrounds="photos",
+        painted=Drawn(0.3, replace(_PICTURE, camouflage_probability=0.4)),
+        hold_out=True,
+        crops=CropConfig(),
+    ),
+    start=IMAGENET,
     ours="all of it",
 )
 
@@ -303,7 +255,7 @@ RECIPES: dict[str, Recipe] = {
         _SMALL,
         _SMALL_CONTINUED,
         _LITE,
-        _AR_SMALL,
+        _BOX_TO_MASK,
     )
 }
 
