@@ -28,7 +28,7 @@ class BoxTracker:
     multiobject = False
 
     def __init__(
-        self, preset: str | None = None, weights: str | None = None, device: str = "auto", initializer: str = "grabcut"
+        self, preset: str | None = None, weights: str | None = None, device: str = "auto", initializer: str = "lite"
     ) -> None:
         with _errors_the_toolkit_reports():
             self._tracker = load_warm_tracker(preset=preset, weights=weights, device=device, initializer=initializer)

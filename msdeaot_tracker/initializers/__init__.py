@@ -15,7 +15,7 @@ import torch
 
 from ..types import Box, InputError, MaskEstimate
 
-DEFAULT_INITIALIZER = "grabcut"
+DEFAULT_INITIALIZER = "lite"
 
 
 class Initializer(Protocol):
