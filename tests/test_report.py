@@ -275,7 +275,7 @@ def test_lasot_has_its_own_measures_and_attributes(golden, tmp_path):
     more = ["--results", str(golden / "results"), "--protocol", "ope", "--attributes", str(attributes)]
     assert main(["report", str(golden / "dataset"), "--dataset", "lasot", *more, "--out", str(out)]) == 0
     overall, attribute, _ = Page(out.read_text("utf-8")).tables
-    scores = score(read_dataset("lasot", golden / "dataset"), golden / "results" / "LaSOT", "ope", lasot=True)
+    scores = score(read_dataset("lasot", golden / "dataset"), golden / "results" / "LaSOT", "ope", dataset="lasot")
     for row in overall[1:]:
         expected = scores[row[0].split()[0]]["overall"]
         keys = ("success_score", "precision_score", "normalized_precision_score")

@@ -125,7 +125,7 @@ def test_lasot_scores_are_the_curves_means_and_ranks(tmp_path):
     write_results(tmp_path, "t", "ope", "a", truth + [[12, 0, 0, 0]], [0.1, 0.2, 0, 0.4])
     write_results(tmp_path, "t", "ope", "b", truth + [[4, 0, 0, 0]])
     sequences = [BoxSequence(name, (), truth) for name in "ab"]
-    entry = score(sequences, tmp_path, "ope", lasot=True)["t"]
+    entry = score(sequences, tmp_path, "ope", dataset="lasot")["t"]
     assert entry["overall"]["precision_score"] == 1 and entry["overall"]["speed_fps"] == pytest.approx(
         (10 + 5 + 2.5) / 3
     )
@@ -133,8 +133,28 @@ def test_lasot_scores_are_the_curves_means_and_ranks(tmp_path):
     success = [(20 + 3 * np.sum(np.linspace(0, 1, 21) < 28 / 52)) / 84, (20 + 3 * 17) / 84]  # 36/44 > 0.8
     assert entry["overall"]["success_score"] == pytest.approx(np.mean(success))
     assert entry["seq_wise"]["b"]["success_score"] == pytest.approx(success[1])
-    with pytest.raises(InputError, match="not of mse"):
-        score(sequences, tmp_path, "mse", lasot=True)
+
+
+def test_boxes_are_scored_as_otb_does(tmp_path):
+    truth = np.array([[0, 0, 40, 20]] * 5, float)
+    truth[4] = np.nan
+    shifts = np.array([[99, 0, 0, 0], [20, 0, 0, 0], [20.5, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    write_results(tmp_path, "t", "ope", "a", np.nan_to_num(truth) + shifts)
+    entry = score([BoxSequence("a", (), truth)], tmp_path, "ope", dataset="boxes")["t"]["seq_wise"]["a"]
+    # The first frame counts as tracked and the last is left out; 20 pixels are a hit, 20.5 are none.
+    assert entry["precision_score"] == 3 / 4
+    ious = np.array([1, 20 / 60, 19.5 / 60.5, 1])
+    assert entry["success_score"] == pytest.approx(np.mean([(ious > t).mean() for t in np.linspace(0, 1, 21)]))
+
+
+def test_a_table_with_a_line_for_each_sequence(golden, capsys):
+    code, scores = score_golden(golden, "ope", "--sequences", "--trackers", "steady,losing")
+    head, *rows = capsys.readouterr().out.split("\n\n")[1].splitlines()
+    assert code == 0 and head.split()[:3] == ["sequence", "steady", "success"]
+    for name, *values in map(str.split, rows):
+        found = [s["overall"] if name == "mean" else s["seq_wise"][name] for s in scores.values()]
+        assert values == [f"{s[k]:.3f}" for s in found for k in s if k.endswith("_score")]
+    assert [row.split()[0] for row in rows] == [*scores["steady"]["seq_wise"], "mean"]
 
 
 # Results and datasets that are not as they should be

@@ -221,7 +221,7 @@ def test_scores_of_lasot(trek, tmp_path):
     sequences = read_dataset("lasot", tmp_path / "lasot")
     for name, boxes in invented_results(copy, sequences).items():
         write_results(tmp_path, "static", *name.split("/"), boxes)
-    expected = score(sequences, tmp_path, "ope", lasot=True)["static"]["overall"]
+    expected = score(sequences, tmp_path, "ope", dataset="lasot")["static"]["overall"]
     keys = ["success_score", "precision_score", "normalized_precision_score"]
     found = analyse(copy)["ope"]
     np.testing.assert_allclose(found["scores"][0], [expected[key] for key in keys], rtol=0, atol=1e-6)

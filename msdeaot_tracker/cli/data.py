@@ -11,8 +11,8 @@ from tqdm import tqdm
 from ..data.catalogue import DATASETS, find_dataset, open_dataset
 from ..data.clip_sheet import write_clip_sheet
 from ..data.dataset_check import NOTES, DatasetReport, check_videos
-from ..data.held_out import HeldOut, write_sequence
-from ..data.masked_videos import VideoSet
+from ..data.held_out import HeldOut, write_frames, write_sequence
+from ..data.masked_videos import VideoSet, read_frame
 from ..data.mixing import MixConfig, MixedBatches, Part
 from ..images import IMAGE_SUFFIXES
 from ..types import InputError
@@ -66,6 +66,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     procedural.set_defaults(run=run_procedural)
 
+    validation = commands.add_parser(
+        "held-out",
+        help="write sequences of what a recipe holds out of real data",
+        description="Writes sequences of what training by a recipe never sees of its datasets: objects of the held-out "
+        "stills in motion over held-out pictures, and the end of each video. DIR/JPEGImages and DIR/Annotations, for "
+        "`msdeaot evaluate DIR` and `msdeaot train --validate DIR`.",
+    )
+    validation.add_argument("folder", type=Path, metavar="DIR")
+    validation.add_argument("--recipe", default="msdeaot-lite", help="default: %(default)s")
+    validation.add_argument("--data-root", type=Path, required=True, metavar="DATASETS", help="each is DATASETS/NAME")
+    validation.add_argument("--count", type=int, default=usual.count, metavar="N", help="of stills (default: 16)")
+    validation.set_defaults(run=run_held_out)
+
 
 def run_list(args: argparse.Namespace) -> int:
     for name, info in DATASETS.items():
@@ -85,20 +98,43 @@ def run_check(args: argparse.Namespace) -> int:
     with tqdm(total=len(names), unit="still" if videos.stills else "video", disable=None) as bar:
         report = check_videos(videos, names, threads=args.threads, on_video=bar.update)
     _print_report(report, videos)
-    if args.rows > 0:
+    if args.rows > 0 and videos.masked:
         _draw_clips(args, videos)
     return 0 if report.is_sound else 1
 
 
 def run_procedural(args: argparse.Namespace) -> int:
     sequences = HeldOut(args.count, args.frames, args.size, args.seed)
-    for name in ("JPEGImages", "Annotations"):
-        if (args.folder / name).exists():
-            raise InputError(f"{args.folder} has {name} already; choose another folder")
+    _check_new(args.folder)
     for sequence in tqdm(sequences, unit="sequence", disable=None):
         write_sequence(args.folder, sequence)
     print(f"{len(sequences)} sequences: {args.folder}")
     return 0
+
+
+def run_held_out(args: argparse.Namespace) -> int:
+    from ..training.mixes import Mix  # training needs packages that other commands do without
+    from ..training.recipes import find_recipe
+
+    mix = find_recipe(args.recipe).data
+    if not (isinstance(mix, Mix) and mix.hold_out):
+        raise InputError(f"--recipe {args.recipe} holds nothing out")
+    _check_new(args.folder)
+    videos, props = mix.open_held_out({name: args.data_root / name for name in mix.datasets})
+    sequences = HeldOut(count=args.count, props=props) if props is not None else []
+    for sequence in tqdm(sequences, unit="sequence", disable=None):
+        write_sequence(args.folder, sequence)
+    for part in videos:
+        for name in part.names:
+            write_frames(args.folder, name, [read_frame(frame) for frame in part.frames(name)])
+    print(f"{len(sequences) + sum(len(part.names) for part in videos)} sequences: {args.folder}")
+    return 0
+
+
+def _check_new(folder: Path) -> None:
+    for name in ("JPEGImages", "Annotations"):
+        if (folder / name).exists():
+            raise InputError(f"{folder} has {name} already; choose another folder")
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -33,10 +33,12 @@ from ..evaluation import (
     make_baseline,
     pending_jobs,
     remove_results,
+    score,
     shard_jobs,
 )
 from ..types import InputError
 from .options import tracker_from
+from .score_tables import sequence_table
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +49,10 @@ EXIT_INCOMPLETE = 1  # done, but not all of it as it is in the files; what not h
 def add_dataset_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("with --dataset")
     group.add_argument(
-        "--dataset", choices=list(DATASETS), help="DIR is a folder of this dataset: write result files, to be scored"
+        "--dataset",
+        choices=list(DATASETS),
+        help="DIR is a folder of this dataset: write result files, to be scored. boxes: any videos that a table "
+        "DIR/manifest.tsv names",
     )
     group.add_argument(
         "--protocol",
@@ -57,6 +62,7 @@ def add_dataset_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--out", type=Path, metavar="RESULTS", help="folder for the results, in TREK-150's layout")
     group.add_argument("--name", help="name of the tracker's folder there (default: that of --tracker)")
+    group.add_argument("--table", action="store_true", help="print the scores of ope, sequence by sequence, at the end")
     group.add_argument(
         "--shard",
         type=parse_shard,
@@ -127,6 +133,8 @@ def parse_tracker(text: str) -> str:
 def run(args: argparse.Namespace) -> int:
     if not args.protocol or not args.out:
         raise InputError("--dataset needs --protocol and --out")
+    if args.table and "ope" not in args.protocol:
+        raise InputError("--table is of ope: add it to --protocol")
     if args.init or args.json:
         raise InputError("--init and --json are not for --dataset: runs start from boxes, and `msdeaot score` scores")
     sequences = read_dataset(args.dataset, args.folder.absolute())
@@ -154,6 +162,9 @@ def run(args: argparse.Namespace) -> int:
         f"{done} runs done, {len(mine) - len(pending)} were finished before, {len(failed)} failed, "
         f"{len(left_out)} left out; results in {folder / name}"
     )
+    if args.table:
+        scores = score(sequences, folder, "ope", trackers=[name], dataset=args.dataset)
+        print("", *sequence_table(scores), sep="\n")
     return EXIT_INCOMPLETE if failed or problems else 0
 
 

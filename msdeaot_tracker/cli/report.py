@@ -118,9 +118,8 @@ def _rows(args: argparse.Namespace, sequences: Sequence[BoxSequence]) -> dict[st
         raise InputError(f"there are no results of {strangers[0] if strangers else 'any tracker'}")
     rows = {}
     for protocol in args.protocols or PROTOCOLS:
-        lasot = args.dataset == "lasot" and protocol == "ope"
         found = [
-            measured_row(sequences, source.folder, name, protocol, lasot=lasot, layout=source.layout)
+            measured_row(sequences, source.folder, name, protocol, dataset=args.dataset, layout=source.layout)
             for source in sources
             for name in source.trackers
             if args.protocols or _has(source, name, protocol)

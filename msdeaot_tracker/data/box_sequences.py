@@ -14,6 +14,7 @@ from ..geometry import mask_to_box
 from ..types import InputError
 from ..video import list_frames
 from .box_files import read_boxes, read_flags, read_integers, read_names
+from .box_manifest import read_manifest
 from .box_types import Anchor, BoxSequence, Interaction
 from .mask_sequences import read_sequence, sequence_names
 from .vot_sequences import read_vot
@@ -242,4 +243,5 @@ DATASETS: dict[str, Callable[[Path], list[BoxSequence]]] = {
     "got10k": read_got10k,
     "davis": read_davis,
     "vot": read_vot,
+    "boxes": read_manifest,
 }

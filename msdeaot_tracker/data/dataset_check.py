@@ -91,7 +91,7 @@ def _check_video(videos: VideoSet, name: str) -> DatasetReport:
         report.add(FRAME_SIZES, f"{name}: " + ", ".join(f"{n} of {w}x{h}" for (h, w), n in sizes.most_common()))
     ids = object_ids(found) if found else []
     report.objects = len(ids)
-    if frames and not ids and not unreadable:
+    if videos.masked and frames and not ids and not unreadable:
         report.add(EMPTY, name)
     if len(ids) > MixConfig.max_objects:
         report.add(CROWDED, f"{name}: {len(ids)}")

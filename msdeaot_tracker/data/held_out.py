@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from ..images import write_image, write_mask
 from ..types import InputError
 from .clip_config import ClipConfig
 from .procedural import Clip, generate_clip
+from .scene import Props
 
 HELD_OUT_SEED = 2**41  # training counts the seeds of its clips up from its own, which is small
 _CALM = {"max_distractors": 1, "absence_probability": 0.0, "vigour": (0.3, 1.0), "object_size": (0.15, 0.7)}
@@ -47,13 +48,16 @@ class ProceduralSequence:
 class HeldOut:
     """The first `count` sequences of a seed, drawn anew each time they are gone through, so one is held at a time.
 
-    size: width and height in pixels. InputError: no sequences, one frame, a negative seed, sizes that no clip has.
+    size: width and height in pixels. props: objects and backgrounds; None: painted ones.
+
+    InputError: no sequences, one frame, a negative seed, sizes that no clip has.
     """
 
     count: int = 16
     frames: int = 36
     size: tuple[int, int] = (480, 270)
     seed: int = HELD_OUT_SEED
+    props: Props | None = None
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.frames < 2 or self.seed < 0:
@@ -70,7 +74,7 @@ class HeldOut:
     def __iter__(self) -> Iterator[ProceduralSequence]:
         for number in range(self.count):
             kind = list(_KINDS)[number % len(_KINDS)]
-            clip = generate_clip(self.seed + number, self._config(kind))
+            clip = generate_clip(self.seed + number, self._config(kind), self.props)
             yield ProceduralSequence(f"{number:03d}-{kind}", clip)
 
     def _config(self, kind: str) -> ClipConfig:
@@ -79,12 +83,18 @@ class HeldOut:
 
 
 def write_sequence(root: Path, sequence: ProceduralSequence) -> None:
-    """JPEGImages/<name>, as PNGs, so that a tracker sees what it sees in memory; and Annotations/<name>."""
-    for folder, write, pictures in (
-        ("JPEGImages", write_image, sequence.clip.frames),
-        ("Annotations", write_mask, sequence.clip.labels),
-    ):
-        target = root / folder / sequence.name
-        target.mkdir(parents=True)
-        for index, picture in enumerate(pictures):
-            write(target / f"{index:05d}.png", picture)
+    """As `write_frames`."""
+    write_frames(root, sequence.name, list(zip(sequence.clip.frames, sequence.clip.labels, strict=True)))
+
+
+def write_frames(root: Path, name: str, frames: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    """JPEGImages/<name>, as PNGs, so that a tracker sees what it sees in memory; and Annotations/<name>.
+
+    frames: pictures uint8 [H, W, 3] RGB and object ids [H, W].
+    """
+    folders = [root / folder / name for folder in ("JPEGImages", "Annotations")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for index, (picture, labels) in enumerate(frames):
+        write_image(folders[0] / f"{index:05d}.png", picture)
+        write_mask(folders[1] / f"{index:05d}.png", labels)

@@ -49,9 +49,11 @@ def open_stills(root: Path, name: str = "stills") -> VideoSet:
 
 
 def open_photographs(root: Path, name: str = "photos") -> VideoSet:
-    """Pictures without masks, in the folder itself."""
+    """Pictures without masks, in the folder itself. InputError: there are none."""
     files = [file for file in folder_names(root) if Path(file).suffix.lower() in IMAGE_SUFFIXES]
-    return VideoSet(name, files, partial(_bare_picture, root), stills=True)
+    if not files:
+        raise InputError(f"there are no pictures in {root}")
+    return VideoSet(name, files, partial(_bare_picture, root), stills=True, masked=False)
 
 
 def _named_still(images: Path, files: Mapping[str, str], masks: Path, stem: str) -> list[MaskedFrame]:

@@ -33,12 +33,14 @@ class VideoSet:
     frames: of a video by its name, those with a mask, in time; InputError, naming the folder or file, when they cannot
         be listed. A frame that is missing is an error when it is read. Can be pickled.
     stills: each is a picture of its own.
+    masked: False: pictures alone, to put objects on.
     """
 
     name: str
     names: Sequence[str]
     frames: Callable[[str], list[MaskedFrame]]
     stills: bool = False
+    masked: bool = True
 
     def __post_init__(self) -> None:
         if not self.names:

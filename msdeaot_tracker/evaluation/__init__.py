@@ -8,6 +8,7 @@ from .averages import (
     average_lasot,
     average_multi_start,
     average_one_pass,
+    average_otb,
 )
 from .baselines import check_baseline, make_baseline
 from .challenge import check_submission, write_submission
@@ -23,6 +24,7 @@ from .metrics import (
     normalized_center_error,
     normalized_precision_curve,
     one_pass_ious,
+    otb_curves,
     recall,
     robustness_curve,
     success_curve,
@@ -68,6 +70,7 @@ __all__ = [
     "average_lasot",
     "average_multi_start",
     "average_one_pass",
+    "average_otb",
     "box_iou",
     "center_error",
     "check_baseline",
@@ -85,6 +88,7 @@ __all__ = [
     "normalized_center_error",
     "normalized_precision_curve",
     "one_pass_ious",
+    "otb_curves",
     "pending_jobs",
     "read_results",
     "recall",

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .metrics import lasot_curves, one_pass_ious, recall, trek150_curves
+from .metrics import lasot_curves, one_pass_ious, otb_curves, recall, trek150_curves
 
 Scores = dict[str, Any]
 Curves = dict[str, np.ndarray]
 # Of LaSOT's curves, what a table shows: precision at 20 pixels, and normalized at 0.2 (rank_idx of its toolkit).
 _LASOT_RANKS = {"precision": 20, "normalized_precision": 20}
+_OTB_RANKS = {"precision": 20}  # pixels (Wu et al., CVPR 2013, 4)
 
 
 class RunBoxes(NamedTuple):
@@ -44,6 +45,11 @@ def average_one_pass(sequences: Sequence[SequenceRuns]) -> tuple[Scores, dict[st
 def average_lasot(sequences: Sequence[SequenceRuns]) -> tuple[Scores, dict[str, Scores]]:
     """OPE with LaSOT's measures: the mean over sequences."""
     return _average_curves(sequences, lasot_curves, _LASOT_RANKS)
+
+
+def average_otb(sequences: Sequence[SequenceRuns]) -> tuple[Scores, dict[str, Scores]]:
+    """OPE with OTB's measures: the mean over sequences."""
+    return _average_curves(sequences, otb_curves, _OTB_RANKS)
 
 
 def average_multi_start(sequences: Sequence[SequenceRuns]) -> tuple[Scores, dict[str, Scores]]:

@@ -131,6 +131,19 @@ def lasot_curves(predicted: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarr
     }
 
 
+def otb_curves(predicted: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Success [21] and precision [51], at PIXEL_THRESHOLDS, of one run, boxes [N, 4], over the frames with the object.
+
+    Wu et al., "Online Object Tracking: A Benchmark", CVPR 2013, 4; the first frame counts as tracked.
+    """
+    predicted, truth = start_from_truth(predicted, truth)
+    errors = center_error(predicted, truth)
+    return {
+        "success": success_curve(box_iou(predicted, truth)),
+        "precision": (errors[:, None] <= PIXEL_THRESHOLDS).mean(axis=0),
+    }
+
+
 def _fill_invalid(boxes: np.ndarray) -> np.ndarray:
     """Boxes [N, 4] with the last valid one in place of each that is NaN or has no area."""
     boxes = np.asarray(boxes, float)

@@ -22,7 +22,14 @@ from ..data.box_files import read_boxes
 from ..types import InputError
 from .protocols import PROTOCOLS
 
-DATASET_FOLDERS = {"trek150": "TREK-150", "lasot": "LaSOT", "got10k": "GOT-10k", "davis": "DAVIS", "vot": "VOT"}
+DATASET_FOLDERS = {
+    "trek150": "TREK-150",
+    "lasot": "LaSOT",
+    "got10k": "GOT-10k",
+    "davis": "DAVIS",
+    "vot": "VOT",
+    "boxes": "boxes",
+}
 SETTINGS = "settings.json"
 
 

@@ -19,6 +19,7 @@ from .averages import (
     average_lasot,
     average_multi_start,
     average_one_pass,
+    average_otb,
 )
 from .layouts import TREK150, Layout, read_seconds
 from .protocols import Run, find_protocol, why_no_runs
@@ -30,6 +31,8 @@ _AVERAGES: dict[str, Average] = {
     "hoi": average_hand_object,
     "rte": average_one_pass,
 }
+# Of ope, in place of TREK-150's, by dataset.
+_MEASURES: dict[str, Average] = {"lasot": average_lasot, "boxes": average_otb}
 
 
 @dataclass
@@ -49,20 +52,20 @@ def score(
     protocol: str,
     *,
     trackers: Iterable[str] | None = None,
-    lasot: bool = False,
+    dataset: str = "trek150",
     layout: Layout = TREK150,
 ) -> dict[str, dict[str, Any]]:
     """{tracker: {"overall": scores, "seq_wise": {sequence: scores}, "coverage": {...}}}, as JSON takes it.
 
     results:  the folder with one folder per tracker (`results.results_folder`).
     trackers: some of them; None: all.
-    lasot:    LaSOT's measures in place of TREK-150's; for ope.
+    dataset:  for ope, whose measures: LaSOT has its own ("lasot"), "boxes" has OTB's, all others have TREK-150's.
     layout:   of the result files, those of another tool among them (`layouts.LAYOUTS`).
     Runs without usable results are left out of both averages, counted in `coverage`, and named in its problems with
     file and line. Where there is none at all, "overall" is empty.
-    InputError: no such protocol, no results of any tracker, LaSOT's measures for another protocol.
+    InputError: no such protocol, no results of any tracker.
     """
-    average = find_average(protocol, lasot=lasot)
+    average = find_average(protocol, dataset)
     names = layout.trackers(results) if trackers is None else list(trackers)
     if not names:
         raise InputError(f"{results} has no {layout.pattern} with results")
@@ -77,12 +80,11 @@ def score(
     return scores
 
 
-def find_average(protocol: str, *, lasot: bool = False) -> Average:
-    """InputError: no such protocol, LaSOT's measures for another than ope."""
+def find_average(protocol: str, dataset: str = "trek150") -> Average:
+    """InputError: no such protocol."""
     find_protocol(protocol)
-    if lasot and protocol != "ope":
-        raise InputError(f"LaSOT's measures are those of ope, not of {protocol}")
-    return average_lasot if lasot else _AVERAGES[protocol]
+    own = _MEASURES if protocol == "ope" else {}
+    return own.get(dataset, _AVERAGES[protocol])
 
 
 def read_runs(

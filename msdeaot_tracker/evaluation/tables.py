@@ -98,7 +98,7 @@ def measured_row(
     tracker: str,
     protocol: str,
     *,
-    lasot: bool = False,
+    dataset: str = "trek150",
     layout: Layout = TREK150,
 ) -> Row:
     """The scores of result files; `measured here` when `msdeaot evaluate` wrote them, and noted with what settings.
@@ -107,7 +107,7 @@ def measured_row(
     """
     if not (results / tracker).is_dir():
         raise InputError(f"{results} has no results of {tracker}")
-    average = find_average(protocol, lasot=lasot)
+    average = find_average(protocol, dataset)
     runs, coverage = read_runs(sequences, results, tracker, protocol, layout)
     overall, by_sequence = average(runs) if runs else ({}, {})
     ours = layout is TREK150 and (results / tracker / protocol / SETTINGS).is_file()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..data.catalogue import find_dataset, open_dataset
 from ..data.clip_config import ClipConfig
 from ..data.cut_outs import Photographs
-from ..data.masked_videos import hold_out
+from ..data.masked_videos import VideoSet, held_out, hold_out
 from ..data.mixing import DrawnPart, MixConfig, Part
 from ..types import InputError
 from .crops import CropConfig
@@ -29,7 +29,7 @@ class Mix:
     """Datasets of the catalogue, in shares of their numbers of videos times their `repeat` there (AOT recipe).
 
     weights: of the datasets, in their order, instead of those shares; 0: for cut-outs and backgrounds alone.
-    collage: with weights; clips of objects cut out of the datasets of stills, over those or over `backgrounds`.
+    collage: with weights; clips of objects cut out of the datasets of stills, over those or pictures without masks.
     painted: with weights; procedural clips.
     hold_out: a tenth of the stills and the last fifth of each video are kept for validation.
     crops: not clips are drawn, but crops around boxes.
@@ -41,7 +41,6 @@ class Mix:
     merge_videos: float = 0.3
     weights: tuple[float, ...] | None = None
     collage: Drawn | None = None
-    backgrounds: str | None = None  # one of the datasets, pictures without masks
     painted: Drawn | None = None
     hold_out: bool = False
     crops: CropConfig | None = None
@@ -70,14 +69,25 @@ class Mix:
         parts = (*parts, *self._drawn(parts))
         return MixedSource(parts, self.config) if self.crops is None else CropSource(parts, self.crops)
 
+    def open_held_out(self, folders: Mapping[str, Path]) -> tuple[list[VideoSet], Photographs | None]:
+        """What `hold_out` keeps from training: the ends of the videos, and the stills as props of a collage.
+
+        InputError: a dataset is missing or not whole.
+        """
+        parts = [replace(self, hold_out=False).open_part(name, folders) for name in self.datasets]
+        parts = [replace(part, videos=held_out(part.videos)) for part in parts]
+        return [part.videos for part in parts if not part.videos.stills], self._props(parts) if self.collage else None
+
     def _drawn(self, parts: Sequence[Part]) -> Iterator[DrawnPart]:
         if self.painted is not None:
             yield DrawnPart("painted", self.painted.weight, self.painted.clips)
         if self.collage is not None:
-            grounds = next((part.videos for part in parts if part.videos.name == self.backgrounds), None)
-            stills = [part for part in parts if part.videos.stills and part.videos is not grounds]
-            props = Photographs(tuple(p.videos for p in stills), tuple(p.share for p in stills), grounds)
-            yield DrawnPart("collage", self.collage.weight, self.collage.clips, props)
+            yield DrawnPart("collage", self.collage.weight, self.collage.clips, self._props(parts))
+
+    def _props(self, parts: Sequence[Part]) -> Photographs:
+        grounds = next((part.videos for part in parts if not part.videos.masked), None)
+        stills = [part for part in parts if part.videos.stills and part.videos.masked]
+        return Photographs(tuple(part.videos for part in stills), tuple(part.share for part in stills), grounds)
 
     def open_part(self, name: str, folders: Mapping[str, Path]) -> Part:
         """One of them. InputError: missing or not whole."""
