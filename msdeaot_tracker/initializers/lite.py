@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class Lite:
         if not isinstance(threshold, int | float) or not 0 < threshold < 1:
             raise InputError(f"threshold={threshold!r} is no probability between 0 and 1")
         self._device = pick_device(device)
-        self._network = load_lite(weights).to(self._device)
+        self._network = _shipped(self._device) if weights is None else load_lite(weights).to(self._device)
         self._threshold = threshold
 
     def __call__(self, image: np.ndarray, box: Box) -> MaskEstimate:
@@ -69,14 +70,20 @@ class Lite:
 
     @torch.inference_mode()
     def _run(self, crop: np.ndarray, box: Box) -> tuple[np.ndarray, float]:
-        """uint8 [S, S, 3] -> logits float32 [h, w], expected overlap."""
-        pictures = torch.from_numpy(crop).to(self._device).permute(2, 0, 1)[None].float() / 255
-        side = crop_side(box)
-        sides = torch.tensor([[box.w / side, box.h / side]], device=self._device)
+        """uint8 [S, S, 3] -> logits float32 [h, w], expected overlap: means of the crop's and its mirror image's."""
+        picture = torch.from_numpy(crop).to(self._device).permute(2, 0, 1).float() / 255
+        pictures, side = torch.stack([picture, picture.flip(2)]), crop_side(box)
+        sides = torch.tensor([[box.w / side, box.h / side]] * 2, device=self._device)
         with explain_out_of_memory("making a mask from a box", "use another device"):
             found = self._network(pictures.contiguous(memory_format=torch.channels_last), sides)
-        logits = found.logits[0, 0].float().clamp(-_SURE, _SURE).cpu().numpy()
-        return logits, found.quality.float().sigmoid().item()
+        logits, mirrored = found.logits[:, 0].float().clamp(-_SURE, _SURE)
+        return ((logits + mirrored.flip(1)) / 2).cpu().numpy(), found.quality.float().sigmoid().mean().item()
+
+
+@cache
+def _shipped(device: torch.device) -> BoxToMaskNet:
+    """One for all: a tracker is made for every video, most of them from the same file."""
+    return load_lite().to(device)
 
 
 def load_lite(path: str | os.PathLike[str] | None = None) -> BoxToMaskNet:

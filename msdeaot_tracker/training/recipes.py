@@ -224,7 +224,7 @@ _BOX_TO_MASK = Recipe(
     "the default initializer, from an ImageNet encoder, on crops of real pictures, collages of them and drawn ones",
     INITIALIZER,
     BoxToMaskConfig(
-        steps=1200,
+        steps=850,
         encoder_rate=0.1,
         frozen=("stem", "stage1"),
         save_every=50,
