@@ -32,7 +32,7 @@ class BoxTracker:
         preset: str | None = None,
         weights: str | None = None,
         device: str = "auto",
-        initializer: str = "grabcut",
+        initializer: str = "lite",
         overrides: str = "",
     ) -> None:
         """overrides: settings with spaces between them, as in "tracker.view=full memory.long_term_max=4"."""

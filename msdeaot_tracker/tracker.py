@@ -122,7 +122,8 @@ class Tracker:
         video.admit({i: mask_to_box(estimate.mask) for i, estimate in given.items()}, self._new_group)
         places = {i: None if i in estimates else view.inside for i, view in looked.items()}
         boxes = video.boxes.read(image, labels, video.object_ids, targets, places)
-        scores = {i: s if boxes[i] else 0.0 for i, s in (scores | dict.fromkeys(given, 1.0)).items()}
+        sure = {i: 1.0 if estimate.confidence is None else estimate.confidence for i, estimate in given.items()}
+        scores = {i: s if boxes[i] else 0.0 for i, s in (scores | sure).items()}
         video.note(boxes, scores)
         for new, old in video.part().items():
             propagations[new] = propagations.get(old)

@@ -45,6 +45,7 @@ class MaskEstimate:
     box:          a rectangle estimated for itself (Alpha-Refine's corners), which may differ from the mask's.
     details:      the numbers and choices behind the mask, for tables; plain values, by name.
     alternatives: further masks of the same object, bool [H, W], to be remembered beside the first.
+    confidence:   the overlap (IoU) with the true mask that its maker expects, in [0, 1]; None: it does not say.
     """
 
     mask: np.ndarray
@@ -53,6 +54,7 @@ class MaskEstimate:
     box: Box | None = None
     details: Mapping[str, float | str] = field(default_factory=dict)
     alternatives: tuple[np.ndarray, ...] = ()
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class FrameResult:
     boxes:  smallest upright rectangle of each object's mask (of its main parts, if the preset has a
             `tracker.box_share`; with the margins of the box that the object was given by, if it has
             `tracker.box_margins`), or a box refiner's answer; None when it is absent.
-    scores: mean foreground probability over the object's pixels, in [0, 1]; 0.0 when it is absent.
+    scores: mean foreground probability over the object's pixels, in [0, 1]; 0.0 when it is absent. Of an object that
+            was given on this frame: its mask's `confidence`, 1.0 where that is not known.
     estimates: of objects that were given, or refined, on this frame: where their masks come from.
     views: the rectangle in which the network looked for each object (or in which it will, if it was given on this
             frame); it may reach beyond the image.

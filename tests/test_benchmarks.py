@@ -83,10 +83,27 @@ def test_a_device_that_computes_something_else_is_found_out(monkeypatch):
 def test_initializers_prints_scores_of_procedural_boxes():
     result = run("initializers.py", "--procedural", "1", "--seed", "3", "--initializers", "box", "grabcut", "--jitter")
     assert result.returncode == 0, result.stderr
-    name, iou, median, box_iou, _milliseconds = result.stdout.splitlines()[-2].split()
+    name, iou, median, box_iou, _milliseconds, *said = result.stdout.splitlines()[-2].split()
+    assert said == ["-", "-"], "it does not say how good it is"
     assert name == "box" and float(box_iou) > 0.99  # up to whole pixels
     assert 0.1 < float(iou) < 0.9 and 0.1 < float(median) < 0.9
     assert 0.1 < float(result.stdout.splitlines()[-1].split()[1]) < 1
+
+
+def test_initializers_compares_what_is_held_out_with_what_was_expected(tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    labels = np.zeros((48, 64), np.uint8)
+    labels[10:30, 20:45] = 1
+    for number in range(20):  # a tenth of them is held out
+        write_image(
+            tmp_path / f"images/{number}.png", np.where(labels[..., None], 200, 60).repeat(3, 2).astype(np.uint8)
+        )
+        write_mask(tmp_path / f"masks/{number}.png", labels)
+    result = run("initializers.py", "--held-out", f"stills={tmp_path}", "--initializers", "lite", "--device", "cpu")
+    assert result.returncode == 0, result.stderr
+    name, iou, _median, _box_iou, _milliseconds, said, off = result.stdout.splitlines()[-1].split()
+    assert name == "lite" and abs(float(iou) - float(said)) <= float(off) + 1e-3 < 0.5
 
 
 def test_initializers_names_an_unknown_setting():

@@ -14,15 +14,16 @@ from msdeaot_tracker.config import PRESETS, MemoryConfig, ModelConfig, Preset, S
 from msdeaot_tracker.data.catalogue import DATASETS
 from msdeaot_tracker.data.mixing import MixConfig
 from msdeaot_tracker.evaluation.published import PUBLISHED
+from msdeaot_tracker.initializers.lite_net import BoxToMaskNet
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.training import estimates
 from msdeaot_tracker.training.config import TrainConfig
 from msdeaot_tracker.training.engine import make_fabric
 from msdeaot_tracker.training.estimates import LiveMemory, estimate
-from msdeaot_tracker.training.recipe_types import IMAGENET, INITIALIZER, SCRATCH, Mix
+from msdeaot_tracker.training.mixes import Mix
+from msdeaot_tracker.training.recipe_types import IMAGENET, INITIALIZER, SCRATCH
 from msdeaot_tracker.training.recipes import RECIPES, find_recipe, fine_tuning
 from msdeaot_tracker.training.sharing import share_out
-from msdeaot_tracker.training.sources import CropSource
 
 TRACKERS = [recipe for recipe in RECIPES.values() if recipe.preset != INITIALIZER]
 
@@ -30,7 +31,7 @@ TRACKERS = [recipe for recipe in RECIPES.values() if recipe.preset != INITIALIZE
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_a_recipe_is_complete(recipe):
     share_out(recipe.config, recipe.devices, rank=recipe.devices - 1)  # or InputError
-    share_out(replace(recipe.config, micro_batch=1 if recipe.preset != INITIALIZER else 2), 1, rank=0)
+    share_out(replace(recipe.config, micro_batch=1), 1, rank=0)
     if recipe.start not in (SCRATCH, IMAGENET):
         assert find_recipe(recipe.start).preset == recipe.preset
     if isinstance(recipe.data, Mix):
@@ -152,7 +153,7 @@ def test_unknown_recipes():
     with pytest.raises(InputError, match=r"unknown recipe 'msdeaot'; there are: .*msdeaot-small,"):
         find_recipe("msdeaot")
     with pytest.raises(InputError, match="no size of frames"):
-        RECIPES[INITIALIZER].with_size(97)
+        RECIPES["box-to-mask"].with_size(97)
 
 
 class TestEstimate:
@@ -192,9 +193,6 @@ class TestEstimate:
         assert frugal.memory - weights < 0.8 * (whole.memory - weights)
 
     def test_of_the_initializer(self):
-        recipe = replace(RECIPES[INITIALIZER], config=replace(RECIPES[INITIALIZER].config, batch_size=2))
-        assert isinstance(recipe.data, CropSource)
-        from msdeaot_tracker.initializers.ar_small_net import build_ar_small
-
-        cost = estimate(recipe, build_ar_small(), make_fabric("cpu", precision="bf16-mixed"), processes=1)
-        assert cost.measured == "2 x 256x256 on cpu" and 5e7 < cost.memory < 5e9
+        recipe = replace(RECIPES["box-to-mask"], config=replace(RECIPES["box-to-mask"].config, batch_size=2))
+        cost = estimate(recipe, BoxToMaskNet(), make_fabric("cpu", precision="bf16-mixed"), processes=1)
+        assert cost.measured == "2 x 209x209 on cpu" and 5e7 < cost.memory < 5e9

@@ -343,8 +343,8 @@ class TestParameters:
     def test_a_frozen_part_is_what_it_says(self, encoder, part):
         """The stem and the first stage make the stride-4 map; only what makes the coarser ones learns without them."""
         model = nn.Module()
-        model.preset = replace(TINY, model=replace(TINY.model, encoder=encoder))
-        model.encoder = build_encoder(model.preset.model)
+        model.encoder_name = encoder
+        model.encoder = build_encoder(encoder, frozen_batch_norm=TINY.model.frozen_batch_norm)
         freeze(model, ["stem", "stage1"] if part == "stage1" else [part])
         left = {name for name, p in model.encoder.named_parameters() if p.requires_grad}
         features = model.encoder(torch.rand(2, 3, 64, 64))

@@ -15,11 +15,14 @@ from test_training_data import LAYOUTS, cut_jpeg, draw, one_frame, write_folder
 
 from msdeaot_tracker import load_model
 from msdeaot_tracker.checkpoints import save_checkpoint
+from msdeaot_tracker.checkpoints.io import write_tensors
 from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.config import MemoryConfig, find_preset
 from msdeaot_tracker.data.procedural import ClipConfig, generate_clip
 from msdeaot_tracker.images import write_image, write_mask
 from msdeaot_tracker.initializers import make_initializer
+from msdeaot_tracker.initializers.lite import FORMAT, save_lite
+from msdeaot_tracker.initializers.lite_net import BoxToMaskNet
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.training.losses import segmentation_loss
 from msdeaot_tracker.training.recipes import RECIPES
@@ -68,6 +71,27 @@ def write_sequences(root: Path, seeds: range) -> list[tuple[np.ndarray, np.ndarr
     return clips
 
 
+def write_stills(root: Path) -> None:
+    """Tiny sets in the place of those that the recipes of real pictures read."""
+    clip = generate_clip(7, ClipConfig(height=81, width=97, frames=8, max_objects=2))
+    for name in ("coco128", "ccp", "caltech"):
+        for kind in ("images", "masks"):
+            (root / name / kind).mkdir(parents=True)
+        for t, (frame, labels) in enumerate(zip(clip.frames, clip.labels, strict=True)):
+            write_image(root / name / f"images/{t}.jpg", frame)
+            write_mask(root / name / f"masks/{t}.png", labels.astype(np.int32))
+    (root / "photos").mkdir()
+    write_image(root / "photos/0.jpg", clip.frames[0])
+    write_sequences(root / "videos", range(7, 8))
+
+
+def write_foreign(folder: Path) -> Path:
+    """Weights in the initializer's format with a tensor that it does not have."""
+    state = {**BoxToMaskNet().state_dict(), "surplus": torch.zeros(1)}
+    write_tensors(folder / "foreign.safetensors", state, {"format": FORMAT})
+    return folder / "foreign.safetensors"
+
+
 class TestRuns:
     def test_a_recipe_stops_in_time_and_goes_on(self, folder, capsys):
         command = [*SMALL, "--steps", "3", "--micro-batch", "1", "--out", folder]
@@ -83,12 +107,19 @@ class TestRuns:
         assert before == ((folder / "weights.safetensors").read_bytes(), (folder / "state.pt").read_bytes())
 
     def test_the_initializer(self, folder, capsys):
-        command = ["train", "ar-small", "--steps", "1", "--batch-size", "2", "--workers", "0", "--device", "cpu"]
-        says(capsys, [*command, "--out", folder], 0)
+        write_stills(folder)
+        save_lite(folder / "start.safetensors", BoxToMaskNet())
+        command = ["train", "box-to-mask", "--steps", "1", "--batch-size", "2", "--workers", "0", "--device", "cpu"]
+        command += ["--data-root", folder, "--start", folder / "start.safetensors"]
+        text = says(capsys, [*command, "--out", folder], 0)
+        assert "crops of coco128" in text and "collage" in text and "209x209" in text
+        assert rows(folder)[-1].keys() >= {"loss", "iou", "iou_error"}
         image = np.random.default_rng(0).integers(0, 255, (60, 80, 3)).astype(np.uint8)
         weights = folder / "weights.safetensors"
-        estimate = make_initializer("ar-small", device="cpu", weights=weights)(image, Box(20, 15, 30, 24))
-        assert estimate.source == "ar-small" and estimate.mask.any()
+        estimate = make_initializer("lite", device="cpu", weights=weights)(image, Box(20, 15, 30, 24))
+        assert estimate.source == "lite" and estimate.mask.any()
+        assert "caltech: no folder given" in says(capsys, ["train", "box-to-mask", "--out", folder / "a"], 2)
+        assert "does not fit" in says(capsys, [*command[:-1], write_foreign(folder), "--out", folder / "a"], 2)
         assert "has no size of frames" in says(capsys, [*command, "--size", "97", "--out", folder], 2)
         assert "--checkpoint-frames" in says(capsys, [*command, "--small-memory", "--out", folder], 2)
         assert "does not" in says(capsys, [*command, "--validate", "procedural", "--out", folder / "b"], 2)

@@ -19,14 +19,15 @@ from msdeaot_tracker import CheckpointError, InputError, TrackerError
 from msdeaot_tracker.checkpoints import load_state
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig
 from msdeaot_tracker.data.batches import BatchConfig
+from msdeaot_tracker.data.mixing import DrawnPart
 from msdeaot_tracker.data.procedural import ClipConfig
-from msdeaot_tracker.initializers.ar_small_net import build_ar_small
+from msdeaot_tracker.initializers.lite_net import BoxToMaskNet
 from msdeaot_tracker.models import MSDeAOT
+from msdeaot_tracker.training.box_to_mask import BoxToMaskConfig, BoxToMaskTrainer
 from msdeaot_tracker.training.config import TrainConfig
 from msdeaot_tracker.training.crops import CropConfig
 from msdeaot_tracker.training.engine import make_fabric
 from msdeaot_tracker.training.observers import Charts, CsvLog, ProgressBar
-from msdeaot_tracker.training.refining import RefinerConfig, RefinerTrainer
 from msdeaot_tracker.training.replay import replay
 from msdeaot_tracker.training.schedule import Schedule
 from msdeaot_tracker.training.sharing import share_out
@@ -57,7 +58,7 @@ QUICK = TrainConfig(
     schedule=Schedule(lengths=((0.0, 3),)),
 )
 CROPS = CropSource(
-    CropConfig(pairs_per_clip=2, clips=ClipConfig(height=96, width=128, frames=2, min_objects=2, max_objects=3))
+    (DrawnPart("painted", 1.0, ClipConfig(frames=1, object_size=(0.3, 0.6))),), CropConfig(size=49, drawn=64)
 )
 
 
@@ -72,13 +73,13 @@ def tracking(folder: Path, *observers, preset: Preset = LEARNING, source=SOURCE,
     return Trainer(tiny(preset), config, folder, source, fabric=fabric, observers=observers)
 
 
-def refining(folder: Path, *observers, **settings) -> RefinerTrainer:
+def box_to_mask(folder: Path, *observers, **settings) -> BoxToMaskTrainer:
     torch.manual_seed(0)
-    config = replace(RefinerConfig(batch_size=4, workers=0, precision="32-true", save_every=2, steps=4), **settings)
-    return RefinerTrainer(build_ar_small(), config, folder, CROPS, fabric=make_fabric("cpu"), observers=observers)
+    config = replace(BoxToMaskConfig(batch_size=4, workers=0, precision="32-true", save_every=2, steps=4), **settings)
+    return BoxToMaskTrainer(BoxToMaskNet(), config, folder, CROPS, fabric=make_fabric("cpu"), observers=observers)
 
 
-LOOPS = {"tracking": tracking, "refining": refining}
+LOOPS = {"tracking": tracking, "box-to-mask": box_to_mask}
 
 
 def state_of(folder: Path) -> dict:
@@ -227,7 +228,7 @@ def train_until_killed(kind: str, folder: str, at: int, settings: dict, threads:
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 @pytest.mark.parametrize(
     ("kind", "at", "settings"),
-    [("tracking", 13, {"steps": 20, "save_every": 10}), ("refining", 3, {"steps": 4})],
+    [("tracking", 13, {"steps": 20, "save_every": 10}), ("box-to-mask", 3, {"steps": 4})],
 )
 def test_a_run_that_was_killed_ends_with_the_same_weights_and_log(tmp_path, kind, at, settings):
     cut, whole = tmp_path / "cut", tmp_path / "whole"
@@ -316,7 +317,7 @@ def test_weights_that_cannot_be_written_name_the_room_that_is_left(tmp_path):
 @pytest.mark.parametrize("kind", LOOPS)
 def test_a_loss_that_is_no_number_can_be_computed_again(tmp_path, kind):
     """From the file alone; and with the number mended, it is the loss of the step as it would have been."""
-    make, key = LOOPS[kind], {"tracking": "decoder.output.bias", "refining": "mask_head.output.bias"}[kind]
+    make, key = LOOPS[kind], {"tracking": "decoder.output.bias", "box-to-mask": "output.bias"}[kind]
 
     kept = []
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..models import MSDeAOT
 from ..types import CheckpointError, InputError
 from .cache import find_weights
 from .state_dicts import check_tensors, read_state
@@ -48,7 +48,14 @@ _UNUSED: dict[str, str] = {
 }
 
 
-def load_imagenet(model: MSDeAOT, path: str | os.PathLike[str] | None = None) -> None:
+class Encoding(Protocol):
+    """A model with an encoder."""
+
+    encoder_name: str  # in models.encoder.ENCODERS
+    encoder: nn.Module
+
+
+def load_imagenet(model: Encoding, path: str | os.PathLike[str] | None = None) -> None:
     """Fill the encoder of `model`, frozen statistics included, and nothing else.
 
     path: a state dict as timm names it, safetensors or a PyTorch checkpoint, or the name of public weights; None: the
@@ -56,7 +63,7 @@ def load_imagenet(model: MSDeAOT, path: str | os.PathLike[str] | None = None) ->
 
     InputError: of such an encoder there are no public weights. CheckpointError: no file, or one that does not fit.
     """
-    name = model.preset.model.encoder
+    name = model.encoder_name
     if name not in _NAMES:
         raise InputError(f"no ImageNet weights are known for encoder {name!r}; there are for: {', '.join(_NAMES)}")
     path = find_weights(f"imagenet-{name.replace('_', '-')}") if path is None else path

@@ -116,7 +116,7 @@ def run_procedural(args: argparse.Namespace) -> int:
 
 
 def run_held_out(args: argparse.Namespace) -> int:
-    from ..training.recipe_types import Mix  # training needs packages that other commands do without
+    from ..training.mixes import Mix  # training needs packages that other commands do without
     from ..training.recipes import find_recipe
 
     mix = find_recipe(args.recipe).data

@@ -7,7 +7,8 @@ from torch import nn
 from ..training.config import LoopConfig, TrainConfig
 from ..training.engine import make_fabric
 from ..training.estimates import estimate
-from ..training.recipe_types import IMAGENET, SCRATCH, Mix
+from ..training.mixes import Mix
+from ..training.recipe_types import IMAGENET, SCRATCH
 from ..training.sharing import share_out
 from ..types import CheckpointError, InputError, TrackerError
 from .train_plan import Plan
@@ -41,7 +42,7 @@ def _describe_data(plan: Plan) -> int:
     if not isinstance(data, Mix):
         _line("data", data.about)
         return 0
-    _line("data", f"{data.config.frames} frames of {data.config.size}x{data.config.size}, of")
+    _line("data", f"{data.samples}, of")
     for name in data.datasets:
         try:
             part = data.open_part(name, plan.folders)

@@ -14,11 +14,12 @@ from ..checkpoints import load_imagenet, load_state
 from ..checkpoints.io import read_weights
 from ..config import find_preset, override
 from ..data.catalogue import find_dataset
-from ..initializers.ar_small import load_ar_small
-from ..initializers.ar_small_net import build_ar_small
+from ..initializers.lite import load_lite
+from ..initializers.lite_net import BoxToMaskNet
 from ..models import MSDeAOT
 from ..training.config import LoopConfig, TrainConfig
-from ..training.recipe_types import IMAGENET, INITIALIZER, SCRATCH, Mix, Recipe
+from ..training.mixes import Mix
+from ..training.recipe_types import IMAGENET, INITIALIZER, SCRATCH, Recipe
 from ..training.recipes import find_recipe, fine_tuning
 from ..training.sources import Source
 from ..types import CheckpointError, InputError
@@ -47,14 +48,14 @@ class Plan:
     def make_model(self) -> nn.Module:
         """With random weights, the same for a seed."""
         torch.manual_seed(self.config.seed)
-        return build_ar_small() if self.recipe.preset == INITIALIZER else MSDeAOT(find_preset(self.recipe.preset))
+        return BoxToMaskNet() if self.recipe.preset == INITIALIZER else MSDeAOT(find_preset(self.recipe.preset))
 
     def load_start(self, model: nn.Module) -> None:
         """Give it the weights that it starts from, if there are any. CheckpointError: missing, or they do not fit."""
         if isinstance(model, MSDeAOT) and self.start is not None:
             load_state(model, self.start)
         elif self.start is not None:
-            model.load_state_dict(load_ar_small(self.start).state_dict())
+            model.load_state_dict(load_lite(self.start).state_dict())
         elif self.recipe.start == IMAGENET:
             load_imagenet(model, self.encoder)
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from ..device import pick_device
+from ..training.box_to_mask import BoxToMaskTrainer
 from ..training.loop import Loop
 from ..training.observers import Charts, CsvLog, Observer, ProgressBar, StepReport
 from ..training.pictures import Pictures
 from ..training.recipe_types import INITIALIZER, Recipe
-from ..training.refining import RefinerTrainer
 from ..training.tracking import Trainer
 from ..training.validation import Validation
 from ..types import InputError
@@ -58,7 +58,7 @@ def train(fabric: Fabric, plan: Plan, args: argparse.Namespace) -> Result:
     plan.load_start(model)
     last = _LastStep()
     observers = [*make_observers(plan.recipe, args), last] if fabric.is_global_zero else []
-    kind: type[Loop] = RefinerTrainer if plan.recipe.preset == INITIALIZER else Trainer
+    kind: type[Loop] = BoxToMaskTrainer if plan.recipe.preset == INITIALIZER else Trainer
     loop = kind(model, plan.config, args.out, source, fabric=fabric, observers=observers)
     if fabric.is_global_zero:
         print(

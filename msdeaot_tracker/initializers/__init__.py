@@ -16,7 +16,7 @@ import torch
 from ..types import Box, InputError, MaskEstimate
 from ..words import did_you_mean
 
-DEFAULT_INITIALIZER = "grabcut"
+DEFAULT_INITIALIZER = "lite"
 
 
 class Initializer(Protocol):
@@ -72,17 +72,17 @@ def _alpha_refine() -> type[Initializer]:
     return AlphaRefine
 
 
-def _ar_small() -> type[Initializer]:
-    from .ar_small import ArSmall
+def _lite() -> type[Initializer]:
+    from .lite import Lite
 
-    return ArSmall
+    return Lite
 
 
 INITIALIZERS: dict[str, Callable[[], type[Initializer]]] = {
     "ar": _alpha_refine,
-    "ar-small": _ar_small,
     "box": _box,
     "grabcut": _grabcut,
+    "lite": _lite,
     "sam": _sam,
     "sam-hf": _sam_hf,
 }

@@ -58,6 +58,7 @@ class Fusion:
             second.probability,
             first.box,
             {**_parts(first, second), **_fallback(second), "iou_prompt_box": overlap},
+            confidence=second.confidence,
         )
 
 
@@ -71,7 +72,8 @@ def fuse(
     0.25 elsewhere: as 1 and 0 it would overrule any map.) Otherwise the mask whose upright rectangle overlaps `box`
     more is taken; the first one, of equals. With `both`, that mask is taken in any case and the other one becomes its
     alternative. A stand-in (with "fallback" in its details), which fits its box by construction, is neither averaged
-    nor an alternative, and is taken only if both are stand-ins.
+    nor an alternative, and is taken only if both are stand-ins. The confidence is that of the mask that is taken, of a
+    mean the mean of what is known.
 
     `source` says which it was ("ar+sam: mean", "ar+sam: sam", "ar+sam: both"); `details` holds the overlap of the masks
     (iou_masks), the overlap of each one's rectangle with the box (iou_<source>_box) and the details of each.
@@ -86,14 +88,20 @@ def fuse(
     if found and overlap >= agreement and not both:
         probability = (_probability(first) + _probability(second)) / 2
         mask = (probability > 0.5) | (first.mask & second.mask)
-        return MaskEstimate(mask, f"{name}: mean", probability, exact, details)
+        said = [e.confidence for e in (first, second) if e.confidence is not None]
+        confidence = sum(said) / len(said) if said else None
+        return MaskEstimate(mask, f"{name}: mean", probability, exact, details, confidence=confidence)
     better, other = first, second
     if (bool(_fallback(second)), -fits[1]) < (bool(_fallback(first)), -fits[0]):
         better, other = second, first
     details |= _fallback(better)
     if found and both:
-        return MaskEstimate(better.mask, f"{name}: both", better.probability, exact, details, (other.mask,))
-    return MaskEstimate(better.mask, f"{name}: {better.source}", better.probability, exact, details)
+        how, alternatives = "both", (other.mask,)
+    else:
+        how, alternatives = better.source, ()
+    return MaskEstimate(
+        better.mask, f"{name}: {how}", better.probability, exact, details, alternatives, better.confidence
+    )
 
 
 def _probability(estimate: MaskEstimate) -> np.ndarray:

@@ -18,7 +18,6 @@ from timm.models.swin_transformer import PatchMerging, SwinTransformerBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import ModelConfig
 from ..types import Features, InputError
 from .depthwise import DepthwiseConv2d
 from .intern_image import InternImage
@@ -243,10 +242,11 @@ ENCODERS: dict[str, Callable[[], Encoder]] = {
 }
 
 
-def build_encoder(config: ModelConfig) -> Encoder:
-    if config.encoder not in ENCODERS:
-        raise InputError(f"no encoder {config.encoder!r}; there are: {', '.join(ENCODERS)}")
-    encoder = ENCODERS[config.encoder]()
-    if config.frozen_batch_norm:
+def build_encoder(name: str, *, frozen_batch_norm: bool) -> Encoder:
+    """frozen_batch_norm: scales and statistics come from pre-training and never change. InputError: unknown name."""
+    if name not in ENCODERS:
+        raise InputError(f"no encoder {name!r}; there are: {', '.join(ENCODERS)}")
+    encoder = ENCODERS[name]()
+    if frozen_batch_norm:
         _freeze_batch_norm(encoder)
     return encoder.to(memory_format=torch.channels_last)  # faster on CPU

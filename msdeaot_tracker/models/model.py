@@ -31,7 +31,9 @@ class MSDeAOT(nn.Module):
         config = preset.model
         _check(config)
         self.preset = preset
-        self.encoder = encoder if encoder is not None else build_encoder(config)
+        if encoder is None:
+            encoder = build_encoder(config.encoder, frozen_batch_norm=config.frozen_batch_norm)
+        self.encoder = encoder
         self.stages = _build_stages(config, self.encoder)
         gated, decoded, width = config.propagation == "gated", self.stages[-1].output_channels, config.stages[-1].width
         self.norm = nn.GroupNorm(2, decoded) if gated else nn.Identity()  # a transformer norms its layers itself
@@ -52,6 +54,10 @@ class MSDeAOT(nn.Module):
     def layers(self) -> list[GatedPropagation | LongShortTermBlock]:
         """All propagation layers, coarse to fine."""
         return [layer for stage in self.stages for layer in stage.layers]
+
+    @property
+    def encoder_name(self) -> str:
+        return self.preset.model.encoder
 
     def encode(self, image: Tensor) -> Features:
         """RGB [B, 3, H, W] in [0, 1], H and W of the form 16k+1 (align_corners) or 16k."""

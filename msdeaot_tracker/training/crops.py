@@ -1,7 +1,8 @@
-"""Training batches for networks of Alpha-Refine's form: crops around boxes on procedural clips, with their truth."""
+"""Training batches from boxes to masks: crops around boxes on pictures, with the truth."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,130 +13,178 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..data.procedural import ClipConfig, generate_clip
+from ..data.masked_videos import object_ids, read_frame
+from ..data.mixing import DrawnPart, Part
 from ..geometry import mask_to_box
-from ..initializers.alpha_refine import cut_out, search_region
-from ..initializers.alpha_refine_net import CROP
-from ..types import Box
+from ..images import VOID
+from ..initializers.box_crop import CROP, GREY, crop_side, into_crop, warp
+from ..types import Box, InputError
 
-Pair = list[tuple[np.ndarray, np.ndarray]]  # two crops with masks, uint8 [256, 256, 4], and corners, float32 [4]
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS = 100  # pictures drawn for a crop before giving up
 
 
 class CropBatch(NamedTuple):
-    crops: Tensor  # uint8 [N, 3, 256, 256]
-    masks: Tensor  # uint8 [N, 256, 256], share of each pixel that is object, 255 = all
-    corners: Tensor  # float32 [N, 4], x1, y1, x2, y2 of the object's visible pixels, in pixels of the crop
-    references: Tensor  # int64 [N], the crop of the batch that shows what is looked for: mostly the crop itself
+    crops: Tensor  # uint8 [N, 3, S, S] RGB
+    labels: Tensor  # uint8 [N, S, S]: 1 object, 0 not, 255 not known
+    sides: Tensor  # float32 [N, 2], width and height of the box as shares of the crop's side
 
 
 @dataclass(frozen=True)
 class CropConfig:
-    batch_size: int = 16  # crops; even
-    pairs_per_clip: int = 6  # of crops; each goes to another batch
-    min_pixels: int = 80  # an object with fewer on a frame is not cut out there
-    searched: float = 0.25  # share of the pairs that are one object, looked for in a rough box
-    clips: ClipConfig = ClipConfig(
-        height=288, width=384, frames=2, min_objects=2, max_objects=5, object_size=(0.1, 0.6)
-    )
+    batch_size: int = 16  # crops
+    size: int = CROP  # pixels, both sides of a crop
+    drawn: int = 336  # pixels, both sides of a drawn picture
+    min_pixels: int = 60  # an object with fewer is not cut out
+    turn: float = 12.0  # degrees, standard deviation
+    stretch: float = 0.12  # logarithm of the aspect, standard deviation
+    cut: float = 0.12  # probability that a border of the picture cuts the object
+    coarse: float = 0.3  # probability that the crop has fewer pixels than it is shown with
+    compressed: float = 0.3  # probability of JPEG
 
 
 class CropBatches(Dataset[list[CropBatch]]):
-    """Item i is `pairs_per_clip` batches, each with a pair of each of the same clips.
+    """Item i is a list of one batch: samples i * batch_size and those that follow, each from (seed, number) alone.
 
-    A pair follows from the seed and the number of its clip alone, however clips are shared out between batches.
+    A file that cannot be used is replaced by another of its dataset, with a warning that names it.
+    InputError, from an item: so many in a row that the dataset must be broken.
     """
 
-    def __init__(self, config: CropConfig, items: int, seed: int):
+    def __init__(self, parts: Sequence[Part | DrawnPart], config: CropConfig, items: int, seed: int):
+        shares = np.array([part.share for part in parts], float)
+        if not shares.sum() > 0:
+            raise InputError("crops need a dataset with a share above 0")
+        self._parts, self._shares = tuple(parts), shares / shares.sum()
         self._config, self._items, self._seed = config, items, seed
 
     def __len__(self) -> int:
         return self._items
 
     def __getitem__(self, index: int) -> list[CropBatch]:
-        count = self._config.batch_size // 2
-        by_clip = [self._pairs(self._seed + index * count + i) for i in range(count)]
-        return [_as_batch(pairs) for pairs in zip(*by_clip, strict=True)]
+        first = index * self._config.batch_size
+        crops, labels, sides = zip(*(self.sample(first + i) for i in range(self._config.batch_size)), strict=True)
+        pictures = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
+        return [CropBatch(pictures, torch.from_numpy(np.stack(labels)), torch.from_numpy(np.stack(sides)))]
 
-    def _pairs(self, number: int) -> list[tuple[bool, Pair]]:
-        """Whether each is one object that is searched, and the pair."""
-        config, clip = self._config, generate_clip(number, self._config.clips)
+    def sample(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of a crop: uint8 [S, S, 3], uint8 [S, S], float32 [2], as in a batch."""
         rng = np.random.Generator(np.random.PCG64([self._seed, number]))
-        pairs = []
-        for _ in range(config.pairs_per_clip):
-            searched = rng.random() < config.searched
-            pairs.append((searched, cut_pair(rng, clip.frames, clip.labels, searched, config.min_pixels)))
-        return pairs
+        part = self._parts[rng.choice(len(self._parts), p=self._shares)]
+        for _ in range(_ATTEMPTS):
+            image, labels = self._picture(rng, part)
+            ids = [i for i in object_ids([labels]) if (labels == i).sum() >= self._config.min_pixels]
+            if ids:
+                return cut_crop(rng, image, labels, ids[rng.integers(len(ids))], self._config)
+        least = self._config.min_pixels
+        raise InputError(f"{part.name}: {_ATTEMPTS} pictures in a row show no object of {least} pixels")
+
+    def _picture(self, rng: np.random.Generator, part: Part | DrawnPart) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 [H, W, 3] and labels [H, W]."""
+        if isinstance(part, DrawnPart):
+            clip = part.draw(rng, self._config.drawn, part.clips.frames)
+            frame = rng.integers(len(clip.frames))
+            return clip.frames[frame], clip.labels[frame]
+        for _ in range(_ATTEMPTS):
+            name = part.videos.names[rng.integers(len(part.videos.names))]
+            try:
+                frames = part.videos.frames(name)
+                return read_frame(frames[rng.integers(len(frames))])
+            except InputError as error:
+                last = f"{part.name}: {name}: {error}"
+                logger.warning("skipped: %s", last)
+        raise InputError(f"{_ATTEMPTS} pictures in a row cannot be read; the last: {last}")
 
 
-def _as_batch(pairs: Sequence[tuple[bool, Pair]]) -> CropBatch:
-    crops, references = [], []
-    for searched, pair in pairs:
-        references += [len(crops), len(crops) + (not searched)]
-        crops += pair
-    pictures, corners = (np.stack(parts) for parts in zip(*crops, strict=True))
-    pictures = torch.from_numpy(pictures).permute(0, 3, 1, 2)
-    return CropBatch(
-        pictures[:, :3].contiguous(),
-        pictures[:, 3].contiguous(),
-        torch.from_numpy(corners),
-        torch.tensor(references),
-    )
-
-
-def cut_pair(rng: np.random.Generator, frames: np.ndarray, labels: np.ndarray, searched: bool, min_pixels: int) -> Pair:
-    """Two objects of a clip's first and last frame -> twice uint8 [256, 256, 4] (RGB, mask) and float32 [4] (corners).
-
-    searched: it is one object, on both frames if it is seen on both, and the second box is a rough one, as a tracker
-              predicts it. Otherwise both boxes are as people draw them.
-    """
-    seen = np.stack([np.bincount(x.ravel(), minlength=256) for x in (labels[0], labels[-1])]) >= min_pixels
-    seen[:, 0] = False
-    shown = np.argwhere(seen)  # frame (0 first, 1 last), label
-    if not len(shown):
-        shown = np.array([[0, labels[0].max()]])
-    first, second = shown[rng.integers(len(shown), size=2)]
-    if searched:
-        second = first[0] ^ seen[:, first[1]].all(), first[1]
-    mirrored, upside_down = rng.random(2) < (0.5, 0.2)
-    colours = _colours(rng)
-    pair = []
-    for (frame, label), draw in ((first, drawn_box), (second, rough_box if searched else drawn_box)):
-        truth = labels[-frame] == label
-        tight = mask_to_box(truth)
-        box = draw(rng, tight)
-        region = search_region(box)
-        crop = cut_out(np.dstack([cv2.LUT(frames[-frame], colours), 255 * truth.astype(np.uint8)]), region)
-        left, top = box.x - box.w / 2, box.y - box.h / 2  # as in `box_in_image`
-        corners = np.array([tight.x, tight.y, tight.x + tight.w, tight.y + tight.h])
-        corners = (corners - [left, top, left, top]) * CROP / [region.w, region.h, region.w, region.h]
-        if mirrored:
-            crop, corners = crop[:, ::-1], CROP * np.array([1, 0, 1, 0]) + corners[[2, 1, 0, 3]] * [-1, 1, -1, 1]
-        if upside_down:
-            crop, corners = crop[::-1], CROP * np.array([0, 1, 0, 1]) + corners[[0, 3, 2, 1]] * [1, -1, 1, -1]
-        pair.append((np.ascontiguousarray(crop), np.clip(corners, 0, CROP).astype(np.float32)))
-    return pair
+def cut_crop(
+    rng: np.random.Generator, image: np.ndarray, labels: np.ndarray, object_id: int, config: CropConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Around one object, whose box is drawn as people do; turned, stretched, mirrored, recoloured by chance."""
+    if rng.random() < config.cut:
+        window = _window_that_cuts(rng, mask_to_box(labels == object_id), labels.shape)
+        if (labels[window] == object_id).sum() >= config.min_pixels:
+            image, labels = image[window], labels[window]
+    truth = labels == object_id
+    turned = _random_map(rng, config)
+    box = drawn_box(rng, _box_under(turned, truth))
+    matrix = into_crop(box, config.size) @ np.vstack([turned, [0, 0, 1]])
+    size = (config.size, config.size)
+    crop = warp(image, matrix, *size, GREY)
+    share = warp(truth.astype(np.float32), matrix, *size, 0.0)
+    target = (share > 0.5).astype(np.uint8)
+    if object_id != VOID and (labels == VOID).any():
+        target[warp((labels == VOID).astype(np.float32), matrix, *size, 0.0) > 0.5] = VOID
+    sides = np.array([box.w, box.h], np.float32) / crop_side(box)
+    crop = _seen_worse(rng, crop, config)
+    crop[cv2.warpAffine(np.ones(truth.shape, np.uint8), matrix, size, flags=cv2.INTER_NEAREST) == 0] = GREY
+    return crop, target, sides.astype(np.float32)
 
 
 def drawn_box(rng: np.random.Generator, tight: Box) -> Box:
-    """As people draw it: half of the boxes to 2 % a side, most others to 10 %, some up to 25 % too large in all."""
+    """As people draw it: half to 2 % a side, a third to 8 %, others up to 30 % too large in all, or shifted by 10 %."""
     kind = rng.random()
     if kind < 0.5:
         moves = rng.uniform(-0.02, 0.02, 4)
-    elif kind < 0.85:
-        moves = rng.uniform(-0.1, 0.1, 4)
+    elif kind < 0.8:
+        moves = rng.uniform(-0.08, 0.08, 4)
+    elif kind < 0.92:
+        moves = rng.uniform(0, 0.15, 4) * [-1, -1, 1, 1]
     else:
-        moves = rng.uniform(0, 0.125, 4) * [-1, -1, 1, 1]
+        moves = np.tile(rng.uniform(-0.1, 0.1, 2), 2)
     x, y, w, h = tight
     left, top, right, bottom = np.array([x, y, x + w, y + h]) + moves * [w, h, w, h]
     return Box(left, top, right - left, bottom - top)
 
 
-def rough_box(rng: np.random.Generator, tight: Box) -> Box:
-    """As a tracker predicts it: its centre up to 20 % of a side off, its sides 0.75 to 1.33 times as long."""
-    x, y, w, h = tight
-    new_w, new_h = np.exp(rng.uniform(-0.288, 0.288, 2)) * (w, h)
-    across, down = rng.uniform(-0.2, 0.2, 2) * (w, h)
-    return Box(x + (w - new_w) / 2 + across, y + (h - new_h) / 2 + down, new_w, new_h)
+def _window_that_cuts(rng: np.random.Generator, box: Box, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Of a picture: all but what lies beyond a line through the object, on one side or two."""
+    bounds = [0, 0, shape[1], shape[0]]
+    for side in rng.permutation(4)[: rng.integers(1, 3)]:
+        start, length = (box.x, box.w) if side % 2 == 0 else (box.y, box.h)
+        within = rng.uniform(0.03, 0.45)
+        bounds[side] = round(start + length * (within if side < 2 else 1 - within))
+    left, top, right, bottom = bounds
+    return slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1))
+
+
+def _random_map(rng: np.random.Generator, config: CropConfig) -> np.ndarray:
+    """float64 [2, 3], of pixel indices."""
+    angle = np.deg2rad(rng.normal(0, config.turn)) if rng.random() < 0.6 else 0.0
+    aspect = np.exp(0.5 * rng.normal(0, config.stretch))
+    mirrored = -1 if rng.random() < 0.5 else 1
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.column_stack([rotation @ np.diag([mirrored * aspect, 1 / aspect]), np.zeros(2)])
+
+
+def _box_under(matrix: np.ndarray, mask: np.ndarray) -> Box:
+    """The rectangle of a mask's pixels [H, W] where `matrix` takes their centres, in pixels."""
+    rows, columns = np.nonzero(mask)
+    hull = cv2.convexHull(np.stack([columns, rows], axis=1).astype(np.int32))[:, 0]
+    moved = hull @ matrix[:, :2].T + matrix[:, 2]
+    (left, top), (right, bottom) = moved.min(axis=0), moved.max(axis=0) + 1
+    return Box(left, top, right - left, bottom - top)
+
+
+def _seen_worse(rng: np.random.Generator, crop: np.ndarray, config: CropConfig) -> np.ndarray:
+    """Other colours, and as of a small, noisy, blurred or compressed picture."""
+    crop = cv2.LUT(crop, _colours(rng))
+    if rng.random() < 0.06:
+        crop = np.repeat(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+    if rng.random() < config.coarse:
+        small = int(config.size * np.exp(rng.uniform(np.log(0.1), np.log(0.7))))
+        crop = cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA)
+    if rng.random() < config.compressed:
+        quality = int(rng.integers(25, 90))
+        encoded = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        crop = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    if rng.random() < 0.15:
+        noise = rng.normal(0, rng.uniform(2, 12), crop.shape)
+        crop = np.clip(crop + noise, 0, 255).astype(np.uint8)
+    if len(crop) != config.size:
+        crop = cv2.resize(crop, (config.size, config.size), interpolation=cv2.INTER_CUBIC)
+    if rng.random() < 0.15:
+        crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.5, 2.0))
+    return np.ascontiguousarray(crop)
 
 
 def _colours(rng: np.random.Generator) -> np.ndarray:

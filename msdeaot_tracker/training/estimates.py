@@ -16,11 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from ..data.batches import BatchConfig
+from ..data.mixing import DrawnPart
 from ..device import explain_out_of_memory
-from ..initializers.alpha_refine_net import CROP
+from .box_to_mask import BoxToMaskTrainer
 from .loop import Loop
-from .recipe_types import Recipe
-from .refining import RefinerTrainer
+from .recipe_types import Recipe, crops_of
 from .sharing import share_out
 from .sources import CropSource, ProceduralSource, Source
 from .tracking import Trainer
@@ -56,8 +56,8 @@ def estimate(recipe: Recipe, model: nn.Module, fabric: Fabric, processes: int) -
 
     InputError: a batch that cannot be shared out. TrackerError: the device's memory is too small.
     """
-    share = share_out(recipe.config, processes, rank=0)
-    whole = _Piece(share.micro_batch, CROP if isinstance(recipe.data, CropSource) else recipe.data.config.size)
+    share, crops = share_out(recipe.config, processes, rank=0), crops_of(recipe)
+    whole = _Piece(share.micro_batch, crops.size if crops else recipe.data.config.size)
     piece = _piece(recipe, model, whole) if fabric.device.type == "cpu" else whole
     with explain_out_of_memory(f"computing {whole.samples} samples", "--micro-batch and --checkpoint-frames help"):
         activations, seconds = _measure(recipe, model, fabric, piece)
@@ -73,8 +73,8 @@ def estimate(recipe: Recipe, model: nn.Module, fabric: Fabric, processes: int) -
 
 def _piece(recipe: Recipe, model: nn.Module, whole: _Piece) -> _Piece:
     """What is measured in its place."""
-    if isinstance(recipe.data, CropSource):
-        return _Piece(min(whole.samples, 4), CROP)
+    if crops_of(recipe):
+        return _Piece(min(whole.samples, 4), whole.side)
     most = _CPU_WORK / sum(parameter.numel() for parameter in model.parameters()) / _longest(recipe)
     samples = min(max(int(most / whole.side**2), 1), whole.samples)
     if whole.side**2 <= most:
@@ -94,8 +94,8 @@ def _measure(recipe: Recipe, model: nn.Module, fabric: Fabric, piece: _Piece) ->
     config = replace(recipe.config, batch_size=piece.samples, micro_batch=None, compile=False, schedule=schedule)
     kind: type[Loop] = Trainer
     source: Source = ProceduralSource(BatchConfig(size=piece.side, frames=frames, samples_per_clip=1))
-    if isinstance(recipe.data, CropSource):
-        kind, source = RefinerTrainer, recipe.data
+    if crops := crops_of(recipe):
+        kind, source = BoxToMaskTrainer, CropSource((DrawnPart("painted", 1.0),), crops)
     batch = source.open(piece.samples, 1, config.seed)[0][0]
     model.train()
     with tempfile.TemporaryDirectory() as folder:

@@ -56,8 +56,7 @@ def freeze(model: nn.Module, names: Iterable[str]) -> None:
 
 
 def _part(model: nn.Module, name: str) -> list[nn.Module]:
-    preset = getattr(model, "preset", None)
-    parts = _ENCODER_PARTS.get(preset.model.encoder, {}) if preset is not None else {}
+    parts = _ENCODER_PARTS.get(getattr(model, "encoder_name", ""), {})
     known = ["encoder", *parts] if hasattr(model, "encoder") else []
     if name not in known:
         raise InputError(f"no part {name!r} can be frozen; of this model there are: {', '.join(known) or 'none'}")

@@ -2,100 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from ..config import find_preset
-from ..data.catalogue import find_dataset, open_dataset
-from ..data.clip_config import ClipConfig
-from ..data.cut_outs import Photographs
-from ..data.masked_videos import VideoSet, held_out, hold_out
-from ..data.mixing import DrawnPart, MixConfig, Part
 from ..types import InputError
 from .config import LoopConfig
-from .sources import CropSource, MixedSource, Source
+from .crops import CropConfig
+from .mixes import Mix
+from .sources import Source
 
 SCRATCH, IMAGENET = "scratch", "imagenet"
-INITIALIZER = "ar-small"  # trained by the same loop, but no preset
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Clips that this project draws, beside a mix's datasets."""
-
-    weight: float
-    clips: ClipConfig
-
-
-@dataclass(frozen=True)
-class Mix:
-    """Datasets of the catalogue, in shares of their numbers of videos times their `repeat` there (AOT recipe).
-
-    weights: of the datasets, in their order, instead of those shares; 0: for cut-outs and backgrounds alone.
-    collage: with weights; clips of objects cut out of the datasets of stills, over those or pictures without masks.
-    painted: with weights; procedural clips.
-    hold_out: a tenth of the stills and the last fifth of each video are kept for validation.
-    """
-
-    datasets: tuple[str, ...]
-    config: MixConfig = field(default_factory=MixConfig)
-    merge_stills: float = 1.0  # probability that the objects of a second sample are pasted in (AOT recipe)
-    merge_videos: float = 0.3
-    weights: tuple[float, ...] | None = None
-    collage: Drawn | None = None
-    painted: Drawn | None = None
-    hold_out: bool = False
-
-    @property
-    def about(self) -> str:
-        drawn = [name for name in ("collage", "painted") if getattr(self, name)]
-        sources = ", ".join([*self.datasets, *drawn])
-        return f"{sources}; {self.config.frames} frames of {self.config.size}x{self.config.size}"
-
-    def open(self, folders: Mapping[str, Path]) -> MixedSource:
-        """`folders`: of each dataset by its name. InputError: names every dataset that is missing or not whole."""
-        parts, problems = [], []
-        for name in self.datasets:
-            try:
-                parts.append(self.open_part(name, folders))
-            except InputError as error:
-                problems.append(f"{name}: {error}")
-        if problems:
-            raise InputError(f"{len(problems)} of {len(self.datasets)} datasets cannot be used: " + "; ".join(problems))
-        return MixedSource((*parts, *self._drawn(parts)), self.config)
-
-    def open_held_out(self, folders: Mapping[str, Path]) -> tuple[list[VideoSet], Photographs | None]:
-        """What `hold_out` keeps from training: the ends of the videos, and the stills as props of a collage.
-
-        InputError: a dataset is missing or not whole.
-        """
-        parts = [replace(self, hold_out=False).open_part(name, folders) for name in self.datasets]
-        parts = [replace(part, videos=held_out(part.videos)) for part in parts]
-        return [part.videos for part in parts if not part.videos.stills], self._props(parts) if self.collage else None
-
-    def _drawn(self, parts: Sequence[Part]) -> Iterator[DrawnPart]:
-        if self.painted is not None:
-            yield DrawnPart("painted", self.painted.weight, self.painted.clips)
-        if self.collage is not None:
-            yield DrawnPart("collage", self.collage.weight, self.collage.clips, self._props(parts))
-
-    def _props(self, parts: Sequence[Part]) -> Photographs:
-        grounds = next((part.videos for part in parts if not part.videos.masked), None)
-        stills = [part for part in parts if part.videos.stills and part.videos.masked]
-        return Photographs(tuple(part.videos for part in stills), tuple(part.share for part in stills), grounds)
-
-    def open_part(self, name: str, folders: Mapping[str, Path]) -> Part:
-        """One of them. InputError: missing or not whole."""
-        info = find_dataset(name)
-        if name not in folders:
-            raise InputError(f"no folder given (--data {name}=DIR); it is from {info.source} ({info.terms})")
-        videos = open_dataset(name, folders[name])
-        if self.hold_out:
-            videos = hold_out(videos)
-        weight = None if self.weights is None else self.weights[self.datasets.index(name)]
-        merge = self.merge_stills if videos.stills else self.merge_videos
-        return Part(videos, info.max_gap, merge, info.repeat, weight)
+INITIALIZER = "lite"  # trained by the same loop, but no preset
 
 
 @dataclass(frozen=True)
@@ -117,9 +34,14 @@ class Recipe:
 
     def with_size(self, size: int) -> Recipe:
         """Frames of size x size. InputError: not of the form the model takes, or this recipe has one size only."""
-        if isinstance(self.data, CropSource):
+        if crops_of(self) is not None:
             raise InputError(f"{self.name} has no size of frames")
         return replace(self, data=replace(self.data, config=replace(self.data.config, size=checked_size(self, size))))
+
+
+def crops_of(recipe: Recipe) -> CropConfig | None:
+    """Of a recipe that trains on crops."""
+    return recipe.data.crops if isinstance(recipe.data, Mix) else None
 
 
 def checked_size(recipe: Recipe, size: int) -> int:

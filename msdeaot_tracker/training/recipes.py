@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..config import Preset
 from ..data.augmentation import Augmentation
 from ..data.batches import BatchConfig
 from ..data.clip_config import ClipConfig
 from ..data.mixing import MixConfig
 from ..types import InputError
+from .box_to_mask import BoxToMaskConfig
 from .config import TrainConfig
-from .recipe_types import IMAGENET, INITIALIZER, Drawn, Mix, Recipe
-from .refining import RefinerConfig
+from .crops import CropConfig
+from .mixes import Drawn, Mix
+from .recipe_types import IMAGENET, INITIALIZER, Recipe
 from .report_recipes import report_recipes
 from .schedule import Schedule
-from .sources import CropSource, ProceduralSource
+from .sources import ProceduralSource
 
 _ALL_OURS = "all of it, but for the losses and the averaging of weights"
 _SMALL = Recipe(
@@ -97,12 +101,28 @@ _LITE = Recipe(
     start=IMAGENET,
     ours=_ALL_OURS,
 )
-_AR_SMALL = Recipe(
+_PICTURE = ClipConfig(frames=1, object_size=(0.2, 1.0), max_objects=3, deformation=0.09, camouflage_probability=0.0)
+_BOX_TO_MASK = Recipe(
+    "box-to-mask",
+    "the default initializer, from an ImageNet encoder, on crops of real pictures, collages of them and drawn ones",
     INITIALIZER,
-    "the small initializer, from a box to a mask, on procedural video alone",
-    INITIALIZER,
-    RefinerConfig(),
-    CropSource(),
+    BoxToMaskConfig(
+        steps=850,
+        encoder_rate=0.1,
+        frozen=("stem", "stage1"),
+        save_every=50,
+        schedule=Schedule(learning_rate=1.5e-3, warm_up=0.03, hard_fraction=0.3, hard_ramp=0.4),
+    ),
+    Mix(
+        ("coco128", "ccp", "caltech", "photos", "videos"),
+        merge_stills=0.0,
+        weights=(3.0, 1.5, 1.0, 0.0, 0.7),
+        collage=Drawn(2.6, _PICTURE),
+        painted=Drawn(0.3, replace(_PICTURE, camouflage_probability=0.4)),
+        hold_out=True,
+        crops=CropConfig(),
+    ),
+    start=IMAGENET,
     ours="all of it",
 )
 
@@ -113,7 +133,7 @@ RECIPES: dict[str, Recipe] = {
         _SMALL,
         _SMALL_CONTINUED,
         _LITE,
-        _AR_SMALL,
+        _BOX_TO_MASK,
     )
 }
 

@@ -15,13 +15,13 @@ from torch import nn
 from ..checkpoints.state_dicts import read_pickle
 from ..config import Preset
 from ..device import pick_device
-from ..initializers.ar_small_net import build_ar_small
+from ..initializers.lite_net import BoxToMaskNet
 from ..models import MSDeAOT
 from ..types import CheckpointError
+from .box_to_mask import BoxToMaskConfig, BoxToMaskTrainer
 from .config import TrainConfig
 from .engine import make_fabric
 from .loop import Loop
-from .refining import RefinerConfig, RefinerTrainer
 from .sources import ProceduralSource
 from .tracking import Trainer
 
@@ -56,8 +56,8 @@ def _rebuild(content: Mapping[str, Any], folder: Path, device: torch.device) -> 
     if content["kind"] == Trainer.__name__:
         model: nn.Module = MSDeAOT(_build(Preset, content["preset"]))
         kind, config = Trainer, _build(TrainConfig, settings)
-    elif content["kind"] == RefinerTrainer.__name__:
-        model, kind, config = build_ar_small(), RefinerTrainer, _build(RefinerConfig, settings)
+    elif content["kind"] == BoxToMaskTrainer.__name__:
+        model, kind, config = BoxToMaskNet(), BoxToMaskTrainer, _build(BoxToMaskConfig, settings)
     else:
         raise ValueError(f"of kind {content['kind']!r}")
     fabric = make_fabric(device, precision=config.precision)

@@ -13,7 +13,8 @@ from ..config import find_preset
 from ..data.catalogue import DATASETS
 from ..data.mixing import MixConfig
 from .config import TrainConfig
-from .recipe_types import IMAGENET, Mix, Recipe
+from .mixes import Mix
+from .recipe_types import IMAGENET, Recipe
 from .schedule import Schedule
 
 _PHASE_1 = TrainConfig(

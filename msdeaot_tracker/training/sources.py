@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -9,7 +10,6 @@ from torch.utils.data import Dataset
 
 from ..data.batches import BatchConfig, ProceduralBatches
 from ..data.mixing import DrawnPart, MixConfig, MixedBatches, Part
-from ..types import InputError
 from .crops import CropBatches, CropConfig
 
 
@@ -63,9 +63,7 @@ class MixedSource:
 
     @property
     def about(self) -> str:
-        shares = sum(part.share for part in self.parts)
-        mix = ", ".join(f"{part.name} {part.share / shares:.0%}" for part in self.parts)
-        return f"{mix}; {self.config.frames} frames of {self.config.size}x{self.config.size}"
+        return f"{_shares(self.parts)}; {self.config.frames} frames of {self.config.size}x{self.config.size}"
 
     def open(self, micro_batch: int, items: int, seed: int) -> MixedBatches:
         return MixedBatches(self.parts, replace(self.config, batch_size=micro_batch), items, seed)
@@ -73,19 +71,23 @@ class MixedSource:
 
 @dataclass(frozen=True)
 class CropSource:
-    """Crops of procedural clips for networks of Alpha-Refine's form; a sample is a crop, and they come in pairs."""
+    """Crops around boxes, of datasets with masks and of drawn pictures; a sample is a crop."""
 
+    parts: tuple[Part | DrawnPart, ...]
     config: CropConfig = field(default_factory=CropConfig)
 
     @property
     def per_item(self) -> int:
-        return self.config.pairs_per_clip
+        return 1
 
     @property
     def about(self) -> str:
-        return "pairs of crops of procedural clips"
+        return f"crops of {_shares(self.parts)}; {self.config.size}x{self.config.size}"
 
     def open(self, micro_batch: int, items: int, seed: int) -> CropBatches:
-        if micro_batch % 2:
-            raise InputError(f"{micro_batch} crops at once: they come in pairs, so an even number is needed")
-        return CropBatches(replace(self.config, batch_size=micro_batch), items, seed)
+        return CropBatches(self.parts, replace(self.config, batch_size=micro_batch), items, seed)
+
+
+def _shares(parts: Sequence[Part | DrawnPart]) -> str:
+    total = sum(part.share for part in parts)
+    return ", ".join(f"{part.name} {part.share / total:.0%}" for part in parts)
