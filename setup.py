@@ -52,6 +52,7 @@ EXTRAS = {
 }
 EXTRAS["test"] = [
     "pytest>=8",
+    "hypothesis>=6.100",
     "setuptools>=70.1",  # the packaging test builds a wheel offline
     *(package for extra in ("got10k", "sam", "sam-hf", "weights", "ray", "train") for package in EXTRAS[extra]),
 ]
@@ -78,6 +79,7 @@ setup(
         "timm>=1.0",
         "numpy>=1.24",
         "opencv-python>=4.7",
+        "av>=17",  # FFmpeg: videos are read and written with it
         "pillow>=10.1",  # its default font in any size
         "safetensors>=0.4",
         "tqdm>=4.60",

@@ -80,11 +80,12 @@ def reduce_davis(source: Path, target: Path, frames: int, size: tuple[int, int])
         images.mkdir(parents=True)
         annotations.mkdir(parents=True)
         for index in range(min(frames, len(sequence))):
-            labels = read_mask(sequence.annotations[index]).astype(np.uint8)
             image = cv2.resize(sequence.image(index), (width, height), interpolation=cv2.INTER_AREA)
             write_image(images / f"{index:05d}.jpg", image)
-            small = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
-            write_mask(annotations / f"{index:05d}.png", small)
+            if (path := sequence.annotations[index]) is not None:
+                labels = read_mask(path).astype(np.uint8)
+                small = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+                write_mask(annotations / f"{index:05d}.png", small)
     return target
 
 

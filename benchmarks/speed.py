@@ -62,7 +62,7 @@ def stop_watch(model: MSDeAOT) -> Iterator[dict[str, float]]:
 
 def now(model: MSDeAOT) -> float:
     """Wall clock, once the device has done what it was given."""
-    device = model.norm.weight.device
+    device = model.mean.device
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -1,10 +1,12 @@
-"""Train msdeaot-small from scratch within a time budget, and score it: `python benchmarks/train_small.py --out DIR`.
+"""Train a small model within a time budget, and score it: `train_small.py --data-root DATA --out DIR`.
 
-For a machine with a GPU and many cores that is there for some minutes only. Nothing is downloaded: clips are drawn by
-worker processes while the GPU trains. First a few steps are timed at each clip length of the schedule, and the workers
-alone; from the slower of the two follows how many steps fit, and the schedule is stretched over them. The same command
-goes on with a run that was cut off, with the number of steps that was found then. After the last step, or when the
-budget is over, the averaged weights track procedural sequences that training does not see, and those of --evaluate.
+For a machine with a GPU and many cores that is there for some minutes only: msdeaot-lite on the datasets in DATA, or,
+with `--recipe msdeaot-small`, on procedural clips alone. Worker processes draw clips while the GPU trains. First of all
+the device must give the CPU's loss, gradients and masks. Then a few steps are timed at each clip length of the
+schedule, and the workers alone; from the slower of the two follows how many steps fit, and the schedule is stretched
+over them. The same command goes on with a run that was cut off, with the number of steps that was found then. After the
+last step, or when the budget is over, the averaged weights track procedural sequences that training does not see, and
+those of --evaluate.
 
 Options that are not below are those of `msdeaot train`: --size, --batch-size, --micro-batch, --seed, --set, --device,
 --precision, --compile, --start, --validate and so on.
@@ -33,6 +35,7 @@ from typing import Any
 
 import cv2
 import torch
+from device_check import check_device
 from torch import nn
 
 from msdeaot_tracker.checkpoints import load_model
@@ -47,13 +50,20 @@ from msdeaot_tracker.device import pick_device
 from msdeaot_tracker.training.engine import Fabric, launch, make_fabric
 from msdeaot_tracker.training.observers import StepReport
 from msdeaot_tracker.training.sharing import share_out
-from msdeaot_tracker.training.sources import Source
+from msdeaot_tracker.training.sources import MixedSource, ProceduralSource, Source
 from msdeaot_tracker.training.tracking import Trainer
-from msdeaot_tracker.types import TrackerError
+from msdeaot_tracker.types import InputError, TrackerError
 
 _WAITING = 4  # items that wait for each worker, as training/sharing.py has it
 _SLACK = 1.05  # steps take longer than measured: saving, pictures, a machine that is warm
 _REFERENCE = HeldOut(count=1, frames=12)  # tracked to tell how long scoring will take
+
+
+def fixed(source: Source, progress: float) -> Source:
+    """As it is from that share of the run on, for good, if it is one whose clips grow."""
+    if isinstance(source, MixedSource):
+        return replace(source, config=replace(source.config.at(progress), growing=()))
+    return source
 
 
 class Repeated:
@@ -91,9 +101,10 @@ def build_model(plan: Plan) -> nn.Module:
 
 def step_seconds(plan: Plan, fabric: Fabric) -> dict[int, float]:
     """By the clip lengths of the schedule: a step on the device, median of several after the first ones."""
-    source, found = Repeated(plan.open_data()), {}
+    data, found = plan.open_data(), {}
     warm, timed = (5, 10) if fabric.device.type == "cuda" else (1, 2)
-    for length in sorted({length for _, length in plan.config.schedule.lengths}):
+    for start, length in sorted(plan.config.schedule.lengths):
+        source = Repeated(fixed(data, start))
         schedule = replace(plan.config.schedule, lengths=((0.0, length),))
         config = replace(plan.config, steps=warm + timed, workers=0, schedule=schedule)
         clock = Clock()
@@ -107,7 +118,7 @@ def step_seconds(plan: Plan, fabric: Fabric) -> dict[int, float]:
 
 def worker_seconds(plan: Plan) -> tuple[float, float]:
     """What a step's samples cost the workers when nothing else is waited for; and how long the first take to come."""
-    source, config = plan.open_data(), plan.config
+    source, config = fixed(plan.open_data(), 1.0), plan.config  # the largest clips: workers must keep up to the end
     share, began = share_out(config, 1, 0), time.perf_counter()
     # They deliver in turns, each an item: steps of whole turns are timed, after a first one.
     turn = -(-max(config.workers, 1) // share.count) * source.per_item
@@ -137,7 +148,7 @@ def scoring_seconds(args: argparse.Namespace, plan: Plan, device: torch.device) 
 
 def check_shared_memory(plan: Plan) -> None:
     """TrackerError: batches that wait for the device do not fit; better now than when a worker dies of it."""
-    folder, clips = Path("/dev/shm"), plan.open_data()
+    folder, clips = Path("/dev/shm"), fixed(plan.open_data(), 1.0)
     sample = clips.config.frames * 4 * clips.config.size**2  # RGB and labels
     item = share_out(plan.config, 1, 0).micro_batch * clips.per_item * sample
     needed = item * _WAITING * plan.config.workers
@@ -208,7 +219,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--calls", type=int, default=1, metavar="N", help="that the whole run may take (default: %(default)s)"
     )
-    parser.add_argument("--recipe", default="msdeaot-small", help="of `msdeaot train --list` (default: %(default)s)")
+    parser.add_argument("--recipe", default="msdeaot-lite", help="of `msdeaot train --list` (default: %(default)s)")
     parser.add_argument("--steps", type=int, metavar="N", help="in place of as many as fit")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that draw clips (default: cores less two)")
     parser.add_argument("--samples-per-clip", type=int, metavar="N", help="default: the recipe's")
@@ -236,12 +247,16 @@ def run(args: argparse.Namespace) -> None:
     plan = plan_from(args.training)
     plan.check_start()
     if args.samples_per_clip is not None:
+        if not isinstance(plan.recipe.data, ProceduralSource):
+            raise InputError(f"--samples-per-clip: {plan.recipe.name} takes one of each")
         data = replace(
             plan.recipe.data, config=replace(plan.recipe.data.config, samples_per_clip=args.samples_per_clip)
         )
         plan = replace(plan, recipe=replace(plan.recipe, data=data))
     check_shared_memory(plan)
     device = pick_device(args.training.device)
+    differences = check_device(plan, device)
+    print(f"{device} beside the CPU: " + ", ".join(f"{name} {value:.1e}" for name, value in differences.items()))
     fabric = make_fabric(device, precision=plan.config.precision)
     scoring = scoring_seconds(args, plan, device)
     args.out.mkdir(parents=True, exist_ok=True)

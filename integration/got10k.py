@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from msdeaot_tracker import FrameResult, InputError, TrackerError
+from msdeaot_tracker import FrameResult, InputError, TrackerError, read_image
 
 from .vot import load_warm_tracker
 
@@ -43,17 +43,17 @@ class MSDeAOT:
         self._box = np.zeros(4)
 
     def init(self, image: ImageLike, box: Sequence[float] | np.ndarray) -> None:
-        """Start a video. image: PIL's, or uint8 [H, W, 3] RGB; box: (x, y, w, h) in pixels, or a mask [H, W]."""
+        """Start a video. image: PIL's, or an array [H, W, 3] RGB; box: (x, y, w, h) in pixels, or a mask [H, W]."""
         target = np.asarray(box)
         if np.isnan(target).any():  # VISTA's mark for a frame without annotation
             raise InputError("the region to start from is not annotated (NaN)")
         self._gives_masks = target.ndim == 2
-        self._result = self._tracker.initialize(_pixels(image), {1: target if self._gives_masks else target.tolist()})
+        self._result = self._tracker.initialize(image, {1: target if self._gives_masks else target.tolist()})
         self._box = np.array(self._result.boxes[1] if self._gives_masks else target, float)
 
     def update(self, image: ImageLike) -> np.ndarray:
         """The next frame -> float [4], (x, y, w, h) in pixels; or bool [H, W] after a start from a mask."""
-        self._result = self._tracker.track(_pixels(image))
+        self._result = self._tracker.track(image)
         if self._result.boxes[1] is not None:
             self._box = np.array(self._result.boxes[1], float)
         return self.mask if self._gives_masks else self._box
@@ -77,12 +77,11 @@ class MSDeAOT:
         """
         regions, seconds = [], []
         for index, path in enumerate(img_files):
-            with Image.open(path) as file:
-                image = np.array(file.convert("RGB"))
+            image = read_image(path)
             start = time.perf_counter()
             if index == 0:
                 self.init(image, anno)
-                regions.append(np.asarray(anno) != 0 if self._gives_masks else np.asarray(anno, float))
+                regions.append(self.mask if self._gives_masks else np.asarray(anno, float))
             else:
                 regions.append(self.update(image))
             seconds.append(time.perf_counter() - start)
@@ -103,7 +102,3 @@ class MSDeAOT:
         cv2.rectangle(shown, (x, y), (x + w, y + h), (0, 255, 0), 2)
         cv2.imshow(self.name, shown)
         cv2.waitKey(1)
-
-
-def _pixels(image: ImageLike) -> np.ndarray:
-    return image if isinstance(image, np.ndarray) else np.array(image.convert("RGB"))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -30,8 +31,9 @@ class PytrackingTracker:
     "never".
 
     An answer is {"target_bbox": [x, y, w, h], "object_presence_score": float, "segmentation": uint8 [H, W]}; of several
-    objects the first two are ordered by object id, and the segmentation is the map of object ids. Where an object is
-    not to be seen, its box is its last one, its score 0 and its mask empty.
+    objects the first two are ordered by object id, and the segmentation is the map of object ids: int32 where one is
+    above 255, and 1, 2, ... in the order of the objects where ids are names and no numbers. Where an object is not to
+    be seen, its box is its last one, its score 0 and its mask empty.
     """
 
     multiobj_mode = "default"  # not "parallel", which makes a tracker of its own for each object
@@ -89,13 +91,13 @@ class PytrackingTracker:
         if self._several:
             names = list(info.get("init_object_ids", ()))
             boxes = boxes or {}
-            masks = {} if mask is None else {name: np.asarray(mask) == int(name) for name in names}
+            masks = {} if mask is None else _masks_by_name(mask, names)
         elif boxes is None and mask is None:
             return {}, {}
         else:
             names = [1]
             boxes = {} if boxes is None else {1: boxes}
-            masks = {} if mask is None else {1: np.asarray(mask) != 0}
+            masks = {} if mask is None else {1: np.asarray(mask)}
         numbers = {name: len(self._objects) + k for k, name in enumerate(names, start=1)}
         self._objects += names
         return (
@@ -113,12 +115,37 @@ class PytrackingTracker:
         else:
             answer = {"target_bbox": self._boxes[1], "object_presence_score": result.scores[1]}
         if self._gives_masks:
-            ids = np.array([0, *map(int, self._objects)], np.uint8)
-            answer["segmentation"] = ids[result.labels]
+            answer["segmentation"] = _label_values(self._objects)[result.labels]
         return answer
 
     def _loaded(self) -> Tracker:
         return _load(json.dumps(self.params.settings, sort_keys=True, default=str))
+
+
+def _numbers(names: Sequence[Hashable]) -> list[int] | None:
+    """The ids as numbers from 1; None where they are not all numbers, each of its own."""
+    texts = [str(name) for name in names]
+    if not all(re.fullmatch("[0-9]+", text) for text in texts):
+        return None
+    numbers = [int(text) for text in texts]
+    return numbers if len(set(numbers)) == len(numbers) and min(numbers, default=1) > 0 else None
+
+
+def _masks_by_name(mask: Any, names: Sequence[Hashable]) -> dict[Hashable, np.ndarray]:
+    """mask: the map of object ids [H, W], or masks by name. InputError: names in a map of numbers."""
+    if isinstance(mask, Mapping):
+        return {name: np.asarray(mask[name]) for name in names if name in mask}
+    numbers = _numbers(names)
+    if numbers is None:
+        raise InputError(f"objects {list(names)} have no numbers to be found by in init_mask: give masks by name")
+    return {name: np.asarray(mask) == number for name, number in zip(names, numbers, strict=True)}
+
+
+def _label_values(names: Sequence[Hashable]) -> np.ndarray:
+    """What our labels 0, 1, 2, ... are in an answer."""
+    numbers = _numbers(names) or range(1, len(names) + 1)
+    kind = np.uint8 if max(numbers, default=0) <= 255 else np.int32
+    return np.array([0, *numbers], kind)
 
 
 @lru_cache(maxsize=1)  # pytracking makes a tracker for every sequence

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
-import cv2
 import numpy as np
 
 if TYPE_CHECKING:
@@ -53,12 +52,15 @@ def prepare_output() -> None:
 
 def serve(
     tracker: RegionTracker,
+    read_image: Callable[[str], np.ndarray],
     *,
     answer: Answer = "given",
     multi_object: bool = False,
     expected: tuple[type[Exception], ...] = (),
 ) -> None:
     """Answer a TraX client on standard input and output until it says goodbye.
+
+    read_image: of a path, uint8 [H, W, 3] RGB.
 
     Every `initialize` request starts a fresh video on the same tracker. Objects are numbered 1, 2, ... as they arrive
     and answered in that order, each with its score as the property `confidence`: in the region type they were given
@@ -75,7 +77,7 @@ def serve(
     regions = [trax.Region.RECTANGLE, trax.Region.POLYGON, trax.Region.MASK]
     server = trax.Server(regions, [trax.Image.PATH], multiobject=multi_object)
     try:
-        _converse(server, tracker, answer)
+        _converse(server, tracker, read_image, answer)
     except Exception as error:
         message = one_line(error)
         unexpected = not isinstance(error, (RegionError, OSError, *expected))
@@ -90,7 +92,9 @@ def one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _converse(server: trax.Server, tracker: RegionTracker, answer: Answer) -> None:
+def _converse(
+    server: trax.Server, tracker: RegionTracker, read_image: Callable[[str], np.ndarray], answer: Answer
+) -> None:
     from trax import TraxStatus
 
     video = _Video(answer)
@@ -102,14 +106,6 @@ def _converse(server: trax.Server, tracker: RegionTracker, answer: Answer) -> No
         else:
             result = tracker.track(image, video.add(request.objects or [], image.shape[:2]) or None)
         server.status(video.status(result))
-
-
-def read_image(path: str) -> np.ndarray:
-    """uint8 [H, W, 3] RGB. Raises OSError."""
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)  # imread cannot open every path on Windows
-    if image is None:
-        raise OSError(f"not an image: {path}")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 class _Video:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from msdeaot_tracker import Tracker, TrackerError, load_tracker
+from msdeaot_tracker import Tracker, TrackerError, load_tracker, read_image
 
 from .requirements import require_trax
 from .trax_server import Answer, one_line, prepare_output, serve
@@ -34,7 +34,7 @@ def run(*, region: Answer = "given", multi_object: bool = False, **settings: Any
         tracker = load_warm_tracker(**settings)
     except (TrackerError, OSError, ImportError) as error:
         raise SystemExit(one_line(error)) from error
-    serve(tracker, answer=region, multi_object=multi_object, expected=(TrackerError,))
+    serve(tracker, read_image, answer=region, multi_object=multi_object, expected=(TrackerError,))
 
 
 def load_warm_tracker(**settings: Any) -> Tracker:

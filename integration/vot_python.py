@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from msdeaot_tracker import FrameResult, TrackerError
+from msdeaot_tracker import FrameResult, TrackerError, read_image
 
-from .trax_server import BoxTuple, one_line, read_image, upright_rectangle
+from .trax_server import BoxTuple, one_line, upright_rectangle
 from .vot import load_warm_tracker
 
 Given = BoxTuple | list[tuple[float, float]]  # (x, y, w, h) or the corners of a polygon
@@ -28,10 +28,17 @@ class BoxTracker:
     multiobject = False
 
     def __init__(
-        self, preset: str | None = None, weights: str | None = None, device: str = "auto", initializer: str = "lite"
+        self,
+        preset: str | None = None,
+        weights: str | None = None,
+        device: str = "auto",
+        initializer: str = "lite",
+        overrides: str = "",
     ) -> None:
+        """overrides: settings with spaces between them, as in "tracker.view=full memory.long_term_max=4"."""
+        settings = {"preset": preset, "weights": weights, "device": device, "initializer": initializer}
         with _errors_the_toolkit_reports():
-            self._tracker = load_warm_tracker(preset=preset, weights=weights, device=device, initializer=initializer)
+            self._tracker = load_warm_tracker(**settings, overrides=overrides.split())
         self._last_box: BoxTuple = (0.0, 0.0, 0.0, 0.0)
 
     def init(self, frame: str, new: tuple[Given, Mapping[str, str]], properties: Mapping[str, str]) -> Status:

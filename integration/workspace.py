@@ -18,13 +18,16 @@ import numpy as np
 
 from msdeaot_tracker import InputError
 
+from . import registry_path, stack_path
+
 Region = tuple[float, float, float, float] | np.ndarray | None
 Interaction = tuple[int, int, int]  # first frame, last frame, and hand
 JPEG_QUALITY = 95
+SEQUENCES, LIST = "sequences", "list.txt"  # of a workspace: the folder of its sequences, and their names in it
 
 
 def write_sequence(
-    folder: Path,
+    folder: str | os.PathLike[str],
     frames: Iterable[np.ndarray | Path],
     truth: Sequence[Region] | Mapping[str, Sequence[Region]],
     *,
@@ -34,6 +37,9 @@ def write_sequence(
 ) -> None:
     """Write one sequence into the new folder `folder`, whose name is the sequence's.
 
+    Of `<workspace>/sequences/<name>` the workspace is completed: the name joins its list, and where it has no
+    config.yaml yet it gets one, with the stack "full" and this package's registry.
+
     frames:  uint8 [H, W, 3] RGB, stored as JPEG, or paths of .jpg or .png files (of one kind), which are linked.
     truth:   per frame (x, y, w, h) in pixels, or a mask, bool [H, W], or None where the object is not to be seen;
              for several objects a mapping of such lists by object name.
@@ -42,6 +48,7 @@ def write_sequence(
              hand, the right, or both. Of hand-object experiments (vot_experiments).
     Raises ValueError when frames, truth and anchors do not fit together, InputError when frames cannot be linked.
     """
+    folder = Path(folder)
     colour = folder / "color"
     colour.mkdir(parents=True)
     names = [_write_frame(frame, colour / f"{index:08d}") for index, frame in enumerate(frames, start=1)]
@@ -70,11 +77,13 @@ def write_sequence(
     if interactions:
         properties["interactions"] = " ".join("-".join(map(str, interaction)) for interaction in interactions)
     _write_lines(folder / "sequence", [f"{key}={value}" for key, value in properties.items()])
+    if folder.absolute().parent.name == SEQUENCES:
+        _complete_workspace(folder.absolute().parents[1], folder.name)
 
 
 def write_workspace(folder: Path, sequences: Sequence[str], *, stack: Path, registries: Sequence[Path]) -> None:
     """Make `folder`, which holds `sequences/<name>` for each of `sequences`, a workspace with a copy of `stack`."""
-    _write_lines(folder / "sequences" / "list.txt", sequences)
+    _write_lines(folder / SEQUENCES / LIST, sequences)
     shutil.copyfile(stack, folder / "stack.yaml")
     config = {
         "stack": "./stack.yaml",
@@ -82,6 +91,14 @@ def write_workspace(folder: Path, sequences: Sequence[str], *, stack: Path, regi
         "sequences": "./sequences",
     }
     (folder / "config.yaml").write_text(json.dumps(config, indent=2), encoding="utf-8")  # JSON is YAML
+
+
+def _complete_workspace(folder: Path, name: str) -> None:
+    names = folder / SEQUENCES / LIST
+    known = names.read_text(encoding="utf-8").split() if names.is_file() else []
+    _write_lines(names, [*known, name])
+    if not (folder / "config.yaml").exists():
+        write_workspace(folder, [*known, name], stack=stack_path("full"), registries=[registry_path()])
 
 
 def parse_interactions(text: str) -> list[Interaction]:

@@ -8,6 +8,7 @@
 
 from .checkpoints import load_model
 from .config import PRESETS, Preset, override
+from .images import read_image
 from .initializers import Initializer, make_initializer
 from .loading import load_tracker
 from .tracker import Tracker
@@ -30,4 +31,5 @@ __all__ = [
     "load_tracker",
     "make_initializer",
     "override",
+    "read_image",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from .config import TrackerConfig
 from .geometry import Margins, main_parts, margins, mask_to_box, with_margins
 from .initializers import BoxRefiner
-from .types import Box
+from .types import Box, Region
 
 
 class Boxes:
@@ -26,9 +27,11 @@ class Boxes:
         self._appearance: dict[int, Any] = {}  # of each object, what the refiner remembers of it
         self._margins: dict[int, Margins] = {}
 
-    def clear(self) -> None:
-        """Forget all objects."""
-        self._appearance, self._margins = {}, {}
+    def copy(self) -> Boxes:
+        """One that goes on from here by itself."""
+        other = copy.copy(self)
+        other._appearance, other._margins = dict(self._appearance), dict(self._margins)
+        return other
 
     def forget(self, object_id: int) -> None:
         self._appearance.pop(object_id, None)
@@ -40,14 +43,16 @@ class Boxes:
         labels: np.ndarray,
         object_ids: Iterable[int],
         targets: Mapping[int, Box | np.ndarray],
+        places: Mapping[int, Region | None],
     ) -> dict[int, Box | None]:
         """By object id, None where the object is absent.
 
         labels: int [H, W], the frame's object ids. targets: of the objects that were given on this frame; a given
-        mask counts as it is.
+        mask counts as it is. places: the rows and columns among which an
+        object's pixels are; without an entry, or None: anywhere.
         """
         exact = {i for i, target in targets.items() if isinstance(target, np.ndarray)}
-        boxes = {i: self._rectangle(labels == i, exact=i in exact) for i in object_ids}
+        boxes = {i: self._rectangle(labels, i, places.get(i), exact=i in exact) for i in object_ids}
         if self._config.box_margins:
             self._note_margins(boxes, targets)
             boxes |= {i: with_margins(boxes[i], room, *labels.shape) for i, room in self._margins.items() if boxes[i]}
@@ -56,10 +61,12 @@ class Boxes:
             boxes |= self._refined(image, {i: box for i, box in boxes.items() if box and i not in targets})
         return boxes
 
-    def _rectangle(self, mask: np.ndarray, *, exact: bool) -> Box | None:
+    def _rectangle(self, labels: np.ndarray, object_id: int, place: Region | None, *, exact: bool) -> Box | None:
         """Of a given mask, or of the main parts of one that was estimated or propagated: specks would stretch it."""
-        share = self._config.box_share
-        return mask_to_box(mask if exact or share == 0 else main_parts(mask, share))
+        rows, columns = place or (slice(0, None), slice(0, None))
+        mask, share = labels[rows, columns] == object_id, self._config.box_share
+        box = mask_to_box(mask if exact or share == 0 else main_parts(mask, share))
+        return box and box._replace(x=box.x + columns.start, y=box.y + rows.start)
 
     def _note_margins(self, boxes: Mapping[int, Box | None], targets: Mapping[int, Box | np.ndarray]) -> None:
         """Of the objects that are given by boxes; a mask has none. boxes: the rectangles of their masks."""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from .types import InputError
+from .words import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -16,38 +17,59 @@ class Stage:
     """One step of the coarse-to-fine pyramid."""
 
     stride: int  # pixels per cell of the encoder map this stage works on
-    layers: int  # gated propagation layers; 0: the stage only refines
+    layers: int  # propagation layers; 0: the stage only refines
     width: int  # channels of each branch
     memory_stride: int = 1  # long-term tokens are kept on every n-th row and column of the map
     identity_stride: int | None = None  # of the identity convolution; None: `stride`; if coarser, enlarged by nearest
     residual_blocks: int = 1  # in the transition into this stage
-    drop_path: float = 0.1  # training only: probability of skipping self-propagation
+    drop_path: float = 0.1  # training only: probability of skipping self-propagation (or -attention, feed-forward)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     encoder: str  # a name in models.encoder.ENCODERS
     stages: tuple[Stage, ...]
+    propagation: Literal["gated", "transformer"] = "gated"  # layers of DeAOT (two branches) or of AOT (one)
     decoder: Literal["fpn", "head"] = "head"  # fpn: DeAOT's; head: two convolutions on the last stage
     objects: int = 10  # identities of one group, background not counted
     window: int = 7  # cells; short-term attention reaches this far in each direction
     align_corners: bool = True  # True: network sizes are 16k+1; False: 16k
-    dropout: float = 0.1  # training only: channels dropped after the depth-wise convolutions
+    dropout: float = 0.1  # training only: channels dropped after depth-wise convolutions (AOT: of what memory says)
     frozen_batch_norm: bool = True  # encoder statistics come from pre-training and never change
 
 
 @dataclass(frozen=True)
 class MemoryConfig:
     long_term_gap: int | None = 5  # frames between long-term writes; None: only reference frames are kept
-    long_term_max: int | None = 8  # frames held in long-term memory, references counted; None: no bound
+    long_term_max: int | None = 8  # frames held in long-term memory (or per object), references counted; None: no bound
     short_term_lag: int = 1  # the short-term frame is this many frames back
-    policy: Literal["oldest", "second_oldest"] = "oldest"  # who leaves a full memory (memory.POLICIES)
+    policy: Literal["oldest", "second_oldest", "per_object"] = "oldest"  # who leaves a full memory (memory.STORES)
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """The square in which the network sees small objects enlarged. An object's size is the root of its box's area."""
+
+    edge: int = 337  # pixels; the network sees a window at this size
+    reach: float = 5.0  # sizes of the object; the window's side
+    room: float = 1.6  # longer sides of the object's box; the least side of the window
+    zoom: float = 8.0  # network pixels per pixel of the image, at most
+    resize: float = 1.8  # a window keeps its size until the object has become so much larger or smaller
+    below: float = 40.0  # pixels of the network on the full frame; smaller objects get a window (auto)
+    hysteresis: float = 1.25  # factor above or below that before the full frame and a window change places (auto)
+    score: float = 0.6  # an object with a lower score counts as missing
+    patience: int = 5  # frames that objects are missing before their window grows, and before it grows again (auto)
+    growth: float = 2.0  # of the window's side, each time (auto)
+    tiles: int = 24  # windows, at most, that a frame is looked through in for objects that stay missing; 0: none (auto)
+    share: float = 1.6  # objects share a window if each is seen in it at least 1/share as large as in one of its own
 
 
 @dataclass(frozen=True)
 class TrackerConfig:
     long_edge: int = 1040  # pixels; larger frames are reduced to this
     short_edge: int = 0  # pixels; smaller frames are enlarged to this as far as long_edge allows; 0: never
+    view: Literal["full", "follow", "auto"] = "full"  # where the network looks (views.POLICIES)
+    window: WindowConfig = WindowConfig()
     objects_per_memory: int = 10  # 1: every object has a memory of its own
     mixed_precision: bool = True  # half precision on CUDA
     box_share: float = 0.0  # parts of a mask with a smaller share of its pixels do not count for the object's box
@@ -78,18 +100,55 @@ def _deaot(name: str, encoder: str, layers: int, gap: int | None, align_corners:
     return Preset(name, model, MemoryConfig(long_term_gap=gap))
 
 
+def _aot(name: str, encoder: str, layers: int, gap: int | None, align_corners: bool = True) -> Preset:
+    model = ModelConfig(
+        encoder,
+        (Stage(16, layers, 256),),
+        propagation="transformer",
+        decoder="fpn",
+        align_corners=align_corners,
+        dropout=0.0,
+    )
+    return Preset(name, model, MemoryConfig(long_term_gap=gap))
+
+
 # The report leaves the 4x features out, uses the 16x features twice, and has 2 + 1 layers (section 2.2).
 _REPORT_STAGES = (Stage(16, 2, 256), Stage(16, 0, 256), Stage(8, 1, 128, memory_stride=2))
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
+        _aot("aot-t", "mobilenetv2", layers=1, gap=None),
+        _aot("aot-s", "mobilenetv2", layers=2, gap=None),
+        _aot("aot-b", "mobilenetv2", layers=3, gap=None),
+        _aot("aot-l", "mobilenetv2", layers=3, gap=5),
+        _aot("r50-aot-l", "resnet50", layers=3, gap=5),
+        _aot("swinb-aot-l", "swin_base", layers=3, gap=5, align_corners=False),
         _deaot("deaot-t", "mobilenetv2", layers=1, gap=None),
         _deaot("deaot-s", "mobilenetv2", layers=2, gap=None),
         _deaot("deaot-b", "mobilenetv2", layers=3, gap=None),
         _deaot("deaot-l", "mobilenetv2", layers=3, gap=5),
         _deaot("r50-deaot-l", "resnet50", layers=3, gap=5),
         _deaot("swinb-deaot-l", "swin_base", layers=3, gap=5, align_corners=False),
+        # DMAOT: SwinB-DeAOT-L, trained on more data, with a memory of its own for each object (VOTS 2023).
+        replace(
+            _deaot("dmaot-swinb", "swin_base", layers=3, gap=30, align_corners=False),
+            memory=MemoryConfig(long_term_gap=30, long_term_max=10, short_term_lag=2, policy="per_object"),
+        ),
+        # HQTrack's multi-scale DeAOT (VMOS, 2023).
+        Preset(
+            "vmos",
+            ModelConfig(
+                "intern_image_t",
+                (
+                    Stage(16, 3, 256),
+                    Stage(8, 1, 128, identity_stride=16, residual_blocks=2, drop_path=0.0),
+                    Stage(4, 0, 64, residual_blocks=2),
+                ),
+            ),
+            MemoryConfig(long_term_gap=50, long_term_max=6, short_term_lag=4, policy="second_oldest"),
+            TrackerConfig(short_edge=480),
+        ),
         Preset("msdeaot-r50", ModelConfig("resnet50", _REPORT_STAGES)),
         Preset("msdeaot-swinb", ModelConfig("swin_base", _REPORT_STAGES, align_corners=False)),
         Preset(
@@ -106,7 +165,7 @@ PRESETS: dict[str, Preset] = {
             ),
             # Reference frames alone: what is remembered of others holds this model's leaks (docs/training.md).
             MemoryConfig(long_term_gap=None),
-            TrackerConfig(long_edge=480, box_share=0.2, box_margins=True),
+            TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_margins=True),
             weights="msdeaot-small.safetensors",
         ),
         Preset(
@@ -121,39 +180,25 @@ PRESETS: dict[str, Preset] = {
                 dropout=0.0,
             ),
             MemoryConfig(long_term_gap=None),
-            TrackerConfig(long_edge=480, box_share=0.2, box_margins=True),
+            TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_margins=True),
         ),
     )
 }
 
 DEFAULT_PRESET = "msdeaot-small"
 
-# HQTrack's multi-scale DeAOT without its InternImage encoder: the caller brings the features (VMOS, 2023).
-VMOS = Preset(
-    "vmos",
-    ModelConfig(
-        "features",
-        (
-            Stage(16, 3, 256),
-            Stage(8, 1, 128, identity_stride=16, residual_blocks=2, drop_path=0.0),
-            Stage(4, 0, 64, residual_blocks=2),
-        ),
-    ),
-    MemoryConfig(long_term_gap=50, long_term_max=6, short_term_lag=4, policy="second_oldest"),
-    TrackerConfig(short_edge=480),
-)
-
 
 def find_preset(name: str) -> Preset:
     if name not in PRESETS:
-        raise InputError(f"unknown preset {name!r}; there are: {', '.join(PRESETS)}")
+        raise InputError(f"unknown preset {name!r}{did_you_mean(name, PRESETS)}; there are: {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
 def override(preset: Preset, *settings: str) -> Preset:
     """A copy of `preset` with settings like "memory.long_term_max=8" changed.
 
-    The value is a Python literal or a bare word. An unknown key or a value of the wrong type is an InputError.
+    The value is a Python literal or a bare word; of a boolean also yes, no, on or off. An unknown key or a value of the
+    wrong type is an InputError.
     """
     for setting in settings:
         path, separator, text = setting.partition("=")
@@ -167,8 +212,11 @@ def _replace_at(node: Any, path: list[str], text: str, setting: str) -> Any:
     name, *rest = path
     hints = typing.get_type_hints(type(node))
     if name not in hints or name == "name":
-        known = ", ".join(f.name for f in fields(node) if f.name != "name")
-        raise InputError(f"setting {setting!r}: {type(node).__name__} has no {name!r}; it has: {known}")
+        known = [f.name for f in fields(node) if f.name != "name"]
+        hint = did_you_mean(name, known)
+        raise InputError(
+            f"setting {setting!r}: {type(node).__name__} has no {name!r}{hint}; it has: {', '.join(known)}"
+        )
     if rest:
         if not is_dataclass(hints[name]):
             raise InputError(f"setting {setting!r}: {name!r} is a single value")
@@ -176,11 +224,16 @@ def _replace_at(node: Any, path: list[str], text: str, setting: str) -> Any:
     return replace(node, **{name: _parse(text, hints[name], setting)})
 
 
+_SWITCHES = {"yes": True, "no": False, "on": True, "off": False, "true": True, "false": False}
+
+
 def _parse(text: str, hint: Any, setting: str) -> Any:
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         value = text
+    if _fits(True, hint) and not _fits(value, hint):
+        value = _SWITCHES.get(text.lower(), value)
     if not _fits(value, hint):
         raise InputError(f"setting {setting!r}: expected {hint}, got {value!r}")
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import reprlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -42,6 +43,25 @@ def main_parts(mask: np.ndarray, share: float) -> np.ndarray:
     kept = areas >= min(share * areas.sum(), areas.max())
     kept[0] = False
     return kept[parts]
+
+
+def hull(boxes: Sequence[Box]) -> Box:
+    """The smallest rectangle that holds these, at least one."""
+    left, top = min(box.x for box in boxes), min(box.y for box in boxes)
+    right, bottom = max(box.x + box.w for box in boxes), max(box.y + box.h for box in boxes)
+    return Box(left, top, right - left, bottom - top)
+
+
+def completed(box: Box, whole: Box, height: int, width: int) -> Box:
+    """What a box at a border of the image may be the visible part of: as large as `whole`, reaching beyond."""
+    x, y, w, h = box
+    if x <= 0 or x + w >= width:
+        right, w = x + w, max(w, whole.w)
+        x = right - w if x <= 0 else x
+    if y <= 0 or y + h >= height:
+        bottom, h = y + h, max(h, whole.h)
+        y = bottom - h if y <= 0 else y
+    return Box(x, y, w, h)
 
 
 class Margins(NamedTuple):
@@ -105,14 +125,14 @@ def rectangle_iou(a: Box, b: Box) -> float:
 
 
 def clip_box(box: Sequence[float], height: int, width: int) -> Box:
-    """The part of (x, y, w, h) inside an image, with a warning when that is not all of it.
+    """The part of (x, y, w, h) inside an image, with a warning when that is not all of it, or hardly a pixel.
 
     InputError: not four finite numbers, a side <= 0, or no part inside.
     """
     try:
-        x, y, w, h = (float(value) for value in box)
-    except (TypeError, ValueError):
-        raise InputError(f"a box is four numbers (x, y, w, h), got {box!r}") from None
+        x, y, w, h = map(float, [] if isinstance(box, str | bytes) else box)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last is torch's
+        raise InputError(f"a box is four numbers (x, y, w, h), got {reprlib.repr(box)}") from None
     shown = f"box ({x:g}, {y:g}, {w:g}, {h:g})"
     if not all(map(math.isfinite, (x, y, w, h))):
         raise InputError(f"{shown} is not finite")
@@ -120,12 +140,23 @@ def clip_box(box: Sequence[float], height: int, width: int) -> Box:
         raise InputError(f"{shown} has no area: width and height must be positive")
     x0, y0, x1, y1 = max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
     if x1 <= x0 or y1 <= y0:
-        raise InputError(f"{shown} lies outside the image of {width}x{height} pixels")
+        hint = _corners_hint(x, y, w, h, height, width)
+        raise InputError(f"{shown} lies outside the image of {width}x{height} pixels{hint}")
     clipped = Box(x0, y0, x1 - x0, y1 - y0)
     if max(abs(a - b) for a, b in zip(clipped, (x, y, w, h), strict=True)) > 1e-6:
-        logger.warning("%s reaches outside the image of %dx%d pixels and is clipped", shown, width, height)
+        hint = _corners_hint(x, y, w, h, height, width)
+        logger.warning("%s reaches outside the image of %dx%d pixels and is clipped%s", shown, width, height, hint)
         return clipped
+    if max(x + w, y + h) <= 1:
+        logger.warning("%s lies in the first pixel; fractions of the image are to be given in pixels", shown)
     return Box(x, y, w, h)
+
+
+def _corners_hint(x: float, y: float, w: float, h: float, height: int, width: int) -> str:
+    """What to say of a box that leaves the image as (x, y, w, h) and would not as two corners."""
+    if not (0 <= x < w <= width and 0 <= y < h <= height):
+        return ""
+    return f"; if it was meant as two corners, (x, y, w, h) is ({x:g}, {y:g}, {w - x:g}, {h - y:g})"
 
 
 def network_size(height: int, width: int, *, long_edge: int, short_edge: int, align_corners: bool) -> MapSize:

@@ -1,24 +1,41 @@
-"""Still images and label masks on disk."""
+"""Still images and label masks: every entrance reads them here, from a file or as given by a caller."""
 
 from __future__ import annotations
 
+import logging
 import os
-from functools import cache
+import struct
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from .mask_files import SIXTEEN_BIT, VOID, MaskReading, interpret_foreground, interpret_mask, palette
 from .types import InputError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-VOID = 255  # DAVIS and VOC: no label; as the only value of a mask it means the object
 MAX_MASK_ID = 255  # what an indexed PNG can hold
 _JPEG_QUALITY = 95
-_MAX_GREY_LEVELS = 64  # more distinct values in a mask without a palette: a picture, or soft edges
 
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+# what PIL's decoders raise for files that are damaged
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
 PathLike = str | os.PathLike[str]
+ImageLike = np.ndarray | torch.Tensor | Image.Image
+logger = logging.getLogger(__name__)
 
 
 def read_image(path: PathLike) -> np.ndarray:
@@ -28,15 +45,36 @@ def read_image(path: PathLike) -> np.ndarray:
     upper eight bits of 16-bit values are kept. InputError, naming the file: missing, damaged, not an image, or of
     floating-point values.
     """
-    image = ImageOps.exif_transpose(_open(path))
-    if image.mode == "F":
-        raise InputError(f"{path} is a floating-point image, whose range is unknown; save it with 8 bits per channel")
-    if image.mode == "I" or image.mode in _SIXTEEN_BIT:
-        grey = np.asarray(image)
-        if grey.min() < 0 or grey.max() > 0xFFFF:
-            raise InputError(f"{path} has values from {grey.min()} to {grey.max()}; grey images have 8 or 16 bits here")
-        return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
-    return np.array(image.convert("RGB"))
+    try:
+        return as_rgb(_open(path))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def as_rgb(image: ImageLike) -> np.ndarray:
+    """uint8 [H, W, 3] RGB, contiguous, of what a caller has for an image; read as a file of the same kind would be.
+
+    image: PIL's; or an array or tensor of 8 or 16 bits (uint8, uint16) that is [H, W, 3], [H, W, 4] with alpha,
+    [H, W] or [H, W, 1] grey, or these with the channels first. Channels are taken to be last where both would do.
+    InputError: anything else, by its type, dtype and shape.
+    """
+    if isinstance(image, Image.Image):
+        return _rgb_of_pil(image)
+    pixels = to_numpy(image)
+    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"an image is uint8 [H, W, 3] RGB, got {describe(image)}")
+    if 0 in pixels.shape:
+        raise InputError(f"the image is empty: {pixels.shape}")
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4) and pixels.shape[0] in (1, 3, 4):
+        pixels = np.moveaxis(pixels, 0, -1)
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
+        raise InputError(f"an image is uint8 [H, W, 3] RGB, got {describe(image)}")
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., :3]
+    return np.ascontiguousarray(pixels)
 
 
 def write_image(path: PathLike, image: np.ndarray) -> None:
@@ -46,23 +84,32 @@ def write_image(path: PathLike, image: np.ndarray) -> None:
 
 
 def read_mask(path: PathLike) -> np.ndarray:
-    """int32 [H, W]: the palette indices or grey levels of a label image, as they are in the file.
+    """int32 [H, W]: the object ids of a mask file, upright; of one in black and white 0 and 255.
 
-    InputError, naming the file: missing, damaged, or a picture in colours.
+    `interpret_mask` has the rules; what it notes is a warning, once for each folder. InputError, naming the file:
+    missing, damaged, a picture, or not to be told.
     """
-    image = _open(path)
-    if image.mode == "1":
-        return np.asarray(image).astype(np.int32)
-    if image.mode in ("P", "L", "I", *_SIXTEEN_BIT):
-        labels = np.asarray(image).astype(np.int32)
-    else:
-        channels = np.asarray(image.convert("RGB"))
-        if (channels != channels[..., :1]).any():
-            raise InputError(f"{path} is a picture in colours, not a mask: save an indexed or a grey-level PNG")
-        labels = channels[..., 0].astype(np.int32)
-    if image.mode != "P" and (levels := len(np.unique(labels))) > _MAX_GREY_LEVELS:
-        raise InputError(f"{path} has {levels} grey levels: a picture or a soft mask, not a map of object ids")
+    labels, notes = read_mask_and_notes(path)
+    for note in notes:
+        named = _named(os.fspath(Path(path).parent), note)
+        if not named:
+            logger.warning("mask %s %s", path, note)
+            named.append(os.fspath(path))
     return labels
+
+
+def read_mask_and_notes(path: PathLike) -> MaskReading:
+    """`read_mask` for those who tell the notes themselves."""
+    image = _open(path)
+    try:
+        return interpret_mask(image)
+    except InputError as error:
+        raise InputError(f"{path} {error}") from None
+
+
+def read_foreground(path: PathLike) -> np.ndarray:
+    """int32 [H, W], 1 where a mask file that is known to show one shape is at least half white, or opaque."""
+    return interpret_foreground(_open(path)).astype(np.int32)
 
 
 def mask_objects(labels: np.ndarray) -> dict[int, np.ndarray]:
@@ -82,26 +129,48 @@ def write_mask(path: PathLike, labels: np.ndarray) -> None:
     image.save(path, format="PNG")
 
 
-@cache
-def palette() -> np.ndarray:
-    """uint8 [256, 3] RGB by object id: Pascal VOC's colour map, which DAVIS uses.
+def to_numpy(value: object) -> np.ndarray | None:
+    """An array or a tensor as an array; None of anything else."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        return (value.float() if value.is_floating_point() else value).numpy()
+    return value if isinstance(value, np.ndarray) else None
 
-    The bits of an id are dealt in turn to red, green and blue, each filled from its highest bit down.
-    """
-    bits = (np.arange(256)[:, None] >> np.arange(24)) & 1  # [256, 24], lowest first
-    channels = bits.reshape(256, 8, 3)
-    return (channels << np.arange(7, -1, -1)[:, None]).sum(axis=1).astype(np.uint8)
+
+def describe(value: object) -> str:
+    """Type, dtype and shape, for messages."""
+    array = to_numpy(value)
+    return type(value).__name__ if array is None else f"{array.dtype} {tuple(array.shape)}"
+
+
+def _rgb_of_pil(image: Image.Image) -> np.ndarray:
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise InputError("a floating-point image, whose range is unknown; save it with 8 bits per channel")
+    if image.mode == "I" or image.mode in SIXTEEN_BIT:
+        grey = np.asarray(image)
+        if grey.min() < 0 or grey.max() > 0xFFFF:
+            raise InputError(f"has values from {grey.min()} to {grey.max()}; grey images have 8 or 16 bits here")
+        return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    return np.array(image.convert("RGB"))
+
+
+@lru_cache(maxsize=1024)
+def _named(folder: str, note: str) -> list[str]:
+    """The mask whose warning speaks for the others of its folder."""
+    return []
 
 
 def _open(path: PathLike) -> Image.Image:
-    """A loaded PIL image, or an InputError that names the file."""
+    """A loaded PIL image as it lies in the file, or an InputError that names the file."""
     try:
         image = Image.open(path)
         image.load()
+        image.getexif()  # damage in it is damage
     except FileNotFoundError:
         raise InputError(f"image {path} does not exist") from None
     except UnidentifiedImageError:
         raise InputError(f"{path} is not an image, or its beginning is damaged") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:  # as PIL's decoders do
+    except _DECODER_ERRORS as error:
         raise InputError(f"image {path} cannot be read: {error}") from error
     return image

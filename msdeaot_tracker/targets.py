@@ -1,22 +1,29 @@
-"""What a caller gives to track: ids, boxes and masks checked, boxes turned into masks."""
+"""What a caller gives to track: images, ids, boxes and masks checked, boxes turned into masks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import torch
+from PIL import Image
 
 from .geometry import clip_box
+from .images import ImageLike, as_rgb, describe, mask_objects, to_numpy
 from .initializers import Initializer
+from .mask_files import float_mask, interpret_mask
 from .types import Box, InputError, MaskEstimate
 
-Target = Sequence[float] | np.ndarray  # a box (x, y, w, h) or a mask [H, W]
+MaskLike = np.ndarray | torch.Tensor | Image.Image  # as `as_mask` takes them
+Target = Sequence[float] | MaskLike  # a box (x, y, w, h) or a mask
+logger = logging.getLogger(__name__)
 
 
 def check_targets(targets: Mapping[int, Target], height: int, width: int) -> dict[int, Box | np.ndarray]:
     """By object id: a Box inside the image, or a mask, bool [H, W].
 
-    InputError: a bad id; a mask that is empty or of another size; a box that `clip_box` refuses.
+    InputError: a bad id; a mask that `as_mask` or a box that `clip_box` refuses.
     """
     return {_check_id(i): _check_target(i, target, height, width) for i, target in targets.items()}
 
@@ -34,15 +41,54 @@ def estimate_masks(
     return estimates
 
 
-def check_image(image: np.ndarray, expected: tuple[int, int] | None) -> None:
-    """InputError unless it is uint8 [H, W, 3], not empty, and of the expected (height, width), if that is known."""
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise InputError(f"an image is uint8 [H, W, 3] RGB, got {found}")
-    if 0 in image.shape:
-        raise InputError(f"the image is empty: {image.shape}")
-    if expected is not None and image.shape[:2] != expected:
-        raise InputError(f"the image is {image.shape[:2]} (height, width), the video's first one {expected}")
+def check_image(image: ImageLike, expected: tuple[int, int] | None) -> np.ndarray:
+    """uint8 [H, W, 3] RGB of what `as_rgb` takes, of the expected (height, width), if that is known. InputError."""
+    pixels = as_rgb(image)
+    if expected is not None and pixels.shape[:2] != expected:
+        raise InputError(f"the image is {pixels.shape[:2]} (height, width), the video's first one {expected}")
+    return pixels
+
+
+def as_mask(target: MaskLike, height: int, width: int) -> np.ndarray:
+    """bool [H, W], not empty, of what a caller has for a mask.
+
+    target: an array or tensor [H, W], [1, H, W] or [H, W, 1] of bool, of integers that are 0 and one other value above
+    it, or of floating-point values in [0, 1], of which 0.5 and more is the object; or a PIL image, which is read as a
+    file would be and has one object. InputError: anything else; an empty mask; one of another size than the image.
+    """
+    if isinstance(target, Image.Image):
+        return _mask_of_pil(target, height, width)
+    values = to_numpy(target)
+    if values.shape not in ((height, width), (1, height, width), (height, width, 1)):
+        raise InputError(f"mask is {describe(target)}, the image {(height, width)}")
+    values = values.reshape(height, width)
+    if values.dtype == bool:
+        mask = values
+    elif values.dtype.kind == "f":
+        mask = float_mask(values)
+    elif values.dtype.kind in "iu":
+        mask = _integer_mask(values)
+    else:
+        raise InputError(f"a mask is of bool, integers or floating-point values, got {describe(target)}")
+    if not mask.any():
+        raise InputError("the mask is empty" + ("" if values.dtype == bool or not values.any() else ": all below 0.5"))
+    return np.ascontiguousarray(mask)
+
+
+def warn_of_hidden(labels: np.ndarray, given: Mapping[int, MaskEstimate], tracked: Iterable[int]) -> None:
+    """Name the objects that have no pixel left on this frame, since objects that were given lie over them.
+
+    labels: int [H, W], the frame's final ids. tracked: objects that were visible before.
+    """
+    if not given:
+        return
+    present = set(np.unique(labels).tolist())
+    for object_id in sorted({*given, *tracked} - present):
+        over = [i for i in np.unique(labels[given[object_id].mask]) if i] if object_id in given else list(given)
+        names = " and ".join(map(str, over))
+        logger.warning(
+            "object %d has the same pixels as object %s, which lies over it: it is lost on this frame", object_id, names
+        )
 
 
 def _check_id(object_id: int) -> int:
@@ -53,10 +99,40 @@ def _check_id(object_id: int) -> int:
 
 
 def _check_target(object_id: int, target: Target, height: int, width: int) -> Box | np.ndarray:
-    if not isinstance(target, np.ndarray) or target.ndim != 2:
-        return clip_box(target, height, width)
-    if target.shape != (height, width):
-        raise InputError(f"object {object_id}: mask is {target.shape}, the image {(height, width)}")
-    if not target.any():
-        raise InputError(f"object {object_id}: the mask is empty")
-    return target != 0
+    array = to_numpy(target)
+    if isinstance(target, Image.Image) or (array is not None and array.ndim > 1):
+        try:
+            return as_mask(target, height, width)
+        except InputError as error:
+            raise InputError(f"object {object_id}: {error}") from None
+    return clip_box(target, height, width)
+
+
+def _integer_mask(values: np.ndarray) -> np.ndarray:
+    others = [value for value in np.unique(values).tolist() if value != 0]
+    if len(others) > 1 or (others and others[0] < 0):
+        shown = ", ".join(map(str, others[:4])) + (", ..." if len(others) > 4 else "")
+        raise InputError(
+            f"a mask of integers holds 0 and one other value above it, got {shown}"
+            + ("" if others[0] < 0 else "; of a map of several objects take `labels == id` for each")
+        )
+    return values != 0
+
+
+def _mask_of_pil(image: Image.Image, height: int, width: int) -> np.ndarray:
+    try:
+        labels, notes = interpret_mask(image)
+    except InputError as error:
+        raise InputError(f"the mask {error}") from None
+    if labels.shape != (height, width):
+        raise InputError(f"mask is {labels.shape}, the image {(height, width)}")
+    for note in notes:
+        logger.warning("a mask %s", note)
+    objects = mask_objects(labels)
+    if len(objects) != 1:
+        raise InputError(
+            f"the mask shows {len(objects)} objects {list(objects)[:4]}: give each its own"
+            if objects
+            else "the mask is empty"
+        )
+    return next(iter(objects.values()))

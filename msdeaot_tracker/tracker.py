@@ -2,71 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from .boxes import Boxes
-from .config import MemoryConfig, Preset
-from .device import explain_out_of_memory
-from .geometry import mask_iou, mask_to_box, merge_groups, network_size
+from .config import Preset
+from .geometry import mask_iou, mask_to_box
+from .groups import ObjectGroup, Video
+from .images import ImageLike
 from .initializers import DEFAULT_INITIALIZER, BoxRefiner, Initializer, make_initializer
+from .look import Look
 from .memory import Memory
 from .models import MSDeAOT
-from .targets import Target, check_image, check_targets, estimate_masks
-from .types import Box, Features, FrameResult, InputError, MaskEstimate, Propagation, TrackerError
+from .readout import alternative_labels, paint, read_labels
+from .targets import Target, check_image, check_targets, estimate_masks, warn_of_hidden
+from .types import Box, FrameResult, InputError, MaskEstimate, Propagation, TrackerError
+from .views import Scenery, why_too_small, why_unseen
 
-
-class ObjectGroup:
-    """Up to `capacity` objects that share one memory. An object keeps its slot (identity channel) for life.
-
-    The slot of a removed object is not used again: the memory still knows it under that identity.
-    """
-
-    def __init__(self, memory: Memory, capacity: int):
-        self.memory = memory
-        self._capacity = capacity
-        self._slots: list[int | None] = []
-
-    @property
-    def object_ids(self) -> tuple[int, ...]:
-        return tuple(i for i in self._slots if i is not None)
-
-    @property
-    def channels(self) -> list[int]:
-        """Logit channels that mean something: background and the slots in use, in the order of `object_ids`."""
-        return [0, *(slot for slot, object_id in enumerate(self._slots, start=1) if object_id is not None)]
-
-    @property
-    def is_full(self) -> bool:
-        return len(self._slots) >= self._capacity
-
-    def add(self, object_id: int) -> None:
-        self._slots.append(object_id)
-
-    def remove(self, object_id: int) -> None:
-        self._slots[self._slots.index(object_id)] = None
-
-    def one_hot(self, labels: Tensor, channels: int) -> Tensor:
-        """Object ids [h, w] -> float32 [1, channels, h, w]; objects of other groups are background (PARITY 20)."""
-        mask = torch.zeros(channels, *labels.shape, device=labels.device)
-        for slot, object_id in enumerate(self._slots, start=1):
-            if object_id is not None:
-                mask[slot] = labels == object_id
-        mask[0] = 1 - mask[1:].amax(dim=0)
-        return mask[None]
+logger = logging.getLogger(__name__)
 
 
 class Tracker:
     """Tracks any number of objects through one video, frame by frame; the model may be shared between trackers.
 
-    Images are uint8 [H, W, 3] RGB of one size; boxes and masks are in their pixels, whatever size the network works at.
+    Images are uint8 [H, W, 3] RGB of one size, or what `images.as_rgb` makes them of; boxes and masks are in their
+    pixels, wherever and at whatever size the network looks. A call that raises has changed nothing: the next one goes
+    on from before it.
     """
 
     def __init__(
@@ -84,113 +49,130 @@ class Tracker:
         """
         self.model = model
         self._preset = preset if preset is not None else model.preset
-        self._device = next(model.parameters()).device
-        named = isinstance(initializer, str)
-        self._initializer = make_initializer(initializer, device=self._device) if named else initializer
-        self._boxes = Boxes(self._preset.tracker, box_refiner)
-        self._groups: list[ObjectGroup] = []
-        self._image_size: tuple[int, int] | None = None
-        self._frame_index = 0
+        device, named = next(model.parameters()).device, isinstance(initializer, str)
+        self._initializer = make_initializer(initializer, device=device) if named else initializer
+        self._refiner = box_refiner
+        self._video: Video | None = None
 
     @property
     def object_ids(self) -> tuple[int, ...]:
-        return tuple(sorted(i for group in self._groups for i in group.object_ids))
+        return () if self._video is None else self._video.object_ids
 
     @property
     def memory_tokens(self) -> int:
         """Tokens held in long-term memory, over all groups and layers."""
         return sum(sum(group.memory.token_counts) for group in self._groups)
 
-    def initialize(self, image: np.ndarray, targets: Mapping[int, Target]) -> FrameResult:
+    @property
+    def _groups(self) -> list[ObjectGroup]:
+        return [] if self._video is None else self._video.groups
+
+    def initialize(self, image: ImageLike, targets: Mapping[int, Target] | Target) -> FrameResult:
         """Start a video (and forget any other): targets by object id >= 1, boxes (x, y, w, h) or masks [H, W].
 
-        InputError: no target, a bad id, box, mask or image.
+        A box or a mask by itself is that of object 1. InputError: no target, a bad id, box, mask or image.
         """
+        if not isinstance(targets, Mapping):
+            targets = {1: targets}
         if not targets:
             raise InputError("initialize needs at least one target")
-        check_image(image, None)
+        image = check_image(image, None)
         checked = check_targets(targets, *image.shape[:2])
-        given = estimate_masks(self._initializer, image, checked)
-        self._groups, self._frame_index, self._image_size = [], 0, image.shape[:2]
-        self._boxes.clear()
-        return self._step(image, checked, given)
+        scenery = Scenery(image.shape[:2], self._preset.tracker, self._preset.model.align_corners)
+        return self._step(Video(scenery, Boxes(self._preset.tracker, self._refiner)), image, checked)
 
-    def track(self, image: np.ndarray, targets: Mapping[int, Target] | None = None) -> FrameResult:
+    def track(self, image: ImageLike, targets: Mapping[int, Target] | None = None) -> FrameResult:
         """The next frame. Targets add objects, or re-initialize those of the same id, on this frame.
 
         InputError: as for `initialize`, or an image of another size. TrackerError: before `initialize`.
         """
-        if self._image_size is None:
+        if self._video is None:
             raise TrackerError("track was called before initialize")
-        check_image(image, self._image_size)
-        checked = check_targets(targets or {}, *self._image_size)
-        given = estimate_masks(self._initializer, image, checked)
-        self._frame_index += 1
-        return self._step(image, checked, given)
+        size = self._video.scenery.frame
+        image = check_image(image, size)
+        video = self._video.copy()
+        video.frame_index += 1
+        return self._step(video, image, check_targets(targets or {}, *size))
 
-    def remove(self, object_ids: Iterable[int]) -> None:
-        """Stop tracking these objects; InputError for one that is not tracked. Their ids may be used again."""
-        for object_id in tuple(object_ids):
-            group = next((g for g in self._groups if object_id in g.object_ids), None)
-            if group is None:
-                raise InputError(f"object {object_id} is not tracked; tracked are: {self.object_ids}")
-            group.remove(object_id)
-            self._boxes.forget(object_id)
-        self._groups = [group for group in self._groups if group.object_ids]
+    def remove(self, object_ids: int | Iterable[int]) -> None:
+        """Stop tracking this object or these; their ids may be used again.
+
+        InputError: one of them is not tracked; then none is removed.
+        """
+        leaving = {object_ids} if isinstance(object_ids, int | np.integer) else set(object_ids)
+        unknown = leaving - set(self.object_ids)
+        if unknown:
+            raise InputError(f"object {min(unknown)} is not tracked; tracked are: {self.object_ids}")
+        if leaving:
+            video = self._video.copy()
+            video.remove(leaving)
+            self._video = video
 
     @torch.inference_mode()
-    def _step(
-        self, image: np.ndarray, targets: Mapping[int, Box | np.ndarray], given: Mapping[int, MaskEstimate]
-    ) -> FrameResult:
-        """`given`: the masks of the targets."""
-        labels, scores, estimates = np.zeros(image.shape[:2], np.int32), {}, dict(given)
-        if not self._groups and not given:
-            return FrameResult(self._frame_index, labels, {}, {})
-        known = list(self._groups)
-        with self._on_device():
-            features = self.model.encode(self._network_image(image))
-            propagations = [self.model.propagate(features, group.memory.view()) for group in known]
-            if known:
-                labels, scores = self._read(propagations, features, known)
-        estimates |= self._refine(image, labels, [i for i in scores if i not in given])
-        _paint(labels, {i: estimate.mask for i, estimate in estimates.items()})
-        renewed = {self._group_of(object_id) for object_id in given}
-        scores.update({i: 1.0 if e.confidence is None else e.confidence for i, e in given.items()})
-        with self._on_device():
-            self._remember(features, dict(zip(known, propagations, strict=True)), labels, renewed)
-            for others in _alternative_labels(labels, given):
-                self._remember_alternative(features, others, renewed)
-        boxes = self._boxes.read(image, labels, self.object_ids, targets)
-        scores = {i: scores[i] if boxes[i] else 0.0 for i in boxes}
-        return FrameResult(self._frame_index, labels, boxes, scores, estimates)
+    def _step(self, video: Video, image: np.ndarray, targets: Mapping[int, Box | np.ndarray]) -> FrameResult:
+        """One frame of `video`, a copy of the state, which becomes the tracker's at the very end."""
+        given = estimate_masks(self._initializer, image, targets)
+        look = Look(self.model, self._preset, image, len({*video.object_ids, *targets}))
+        propagations = {group: look.propagate(group.view, group.memory.view()) for group in video.groups}
+        labels, scores = read_labels([look.answer(*pair) for pair in propagations.items()], *image.shape[:2])
+        estimates = given | self._refine(image, labels, [i for i in scores if i not in given], video.frame_index)
+        paint(labels, {i: estimate.mask for i, estimate in estimates.items()})
+        warn_of_hidden(labels, given, [i for i, score in scores.items() if score > 0])
+        looked = {i: group.view for group in video.groups for i in group.object_ids}
+        video.admit({i: mask_to_box(estimate.mask) for i, estimate in given.items()}, self._new_group)
+        places = {i: None if i in estimates else view.inside for i, view in looked.items()}
+        boxes = video.boxes.read(image, labels, video.object_ids, targets, places)
+        scores = {i: s if boxes[i] else 0.0 for i, s in (scores | dict.fromkeys(given, 1.0)).items()}
+        video.note(boxes, scores)  # where a given object is, is certain, however good its mask
+        scores |= {i: e.confidence for i, e in given.items() if boxes[i] and e.confidence is not None}
+        for new, old in video.part().items():
+            propagations[new] = propagations.get(old)
+        for group in video.groups:
+            self._remember(look, group, video, propagations.get(group), labels, given)
+        self._warn_of_small(video, labels, given)
+        views = {i: group.view for group in video.groups for i in group.object_ids} | looked
+        self._video = video
+        rectangles = {i: view.rectangle for i, view in views.items()}
+        return FrameResult(video.frame_index, labels, boxes, scores, estimates, rectangles)
 
-    def _read(
-        self, propagations: Sequence[Propagation], features: Features, groups: Sequence[ObjectGroup]
-    ) -> tuple[np.ndarray, dict[int, float]]:
-        """Decode every group at image size, merge them -> object ids [H, W] and mean probabilities by object id."""
-        align = self._preset.model.align_corners
-        logits = [
-            F.interpolate(
-                self.model.decode(propagation, features)[:, group.channels].float(),
-                self._image_size,
-                mode="bilinear",
-                align_corners=align,
-            )[0]
-            for propagation, group in zip(propagations, groups, strict=True)
-        ]
-        merged = logits[0] if len(logits) == 1 else merge_groups([x.softmax(dim=0) for x in logits])
-        probability, channel = merged.softmax(dim=0).max(dim=0)
-        ids = [0, *(object_id for group in groups for object_id in group.object_ids)]
-        total = torch.zeros(len(ids), device=merged.device)
-        sums = total.index_add(0, channel.flatten(), probability.flatten()).tolist()
-        counts = total.index_add(0, channel.flatten(), torch.ones_like(probability).flatten()).tolist()
-        scores = {i: s / n if n else 0.0 for i, s, n in zip(ids[1:], sums[1:], counts[1:], strict=True)}
-        return np.array(ids, np.int32)[channel.cpu().numpy()], scores
+    def _remember(
+        self,
+        look: Look,
+        group: ObjectGroup,
+        video: Video,
+        propagation: Propagation | None,
+        labels: np.ndarray,
+        given: Mapping[int, MaskEstimate],
+    ) -> None:
+        """Write the frame with its final labels into the group's memory, and let the group look at its next view.
 
-    def _refine(self, image: np.ndarray, labels: np.ndarray, object_ids: Sequence[int]) -> dict[int, MaskEstimate]:
+        As a reference where targets were given. A reference reads itself: what was propagated to it does not know the
+        new masks (PARITY 11). So does a frame after which the view changes in more than its place: the short-term read
+        of the next one needs it at that one's scale.
+        """
+        view = video.next_view(group)
+        reference = any(i in given for i in group.object_ids)
+        scaled = not view.is_moved(group.view)
+        itself = reference or scaled or propagation is None
+        mask = look.mask(group, view if itself else group.view, labels)
+        entry = look.memorize_anew(view, mask) if itself else look.memorize(group.view, mask, propagation)
+        if group.is_renumbered:
+            group.memory, group.is_renumbered = self._new_memory(), False
+            look.recall(group, group.memory)
+        group.memory.write(video.frame_index, entry, reference=reference, anew=scaled, mask=mask)
+        group.view = view
+        if reference:
+            group.keep(look.reference(video.frame_index, view, labels), self._preset.memory.long_term_max)
+            for others in alternative_labels(labels, given):
+                mask = look.mask(group, view, others)
+                group.memory.write_reference(video.frame_index, look.memorize_anew(view, mask), mask=mask)
+
+    def _refine(
+        self, image: np.ndarray, labels: np.ndarray, object_ids: Iterable[int], frame_index: int
+    ) -> dict[int, MaskEstimate]:
         """Every so many frames the initializer is asked again; its mask counts where it confirms the propagated one."""
         every = self._preset.tracker.refine_every
-        if every is None or self._frame_index % every:
+        if every is None or frame_index % every:
             return {}
         confirmed = {}
         for object_id in object_ids:
@@ -204,90 +186,20 @@ class Tracker:
                 confirmed[object_id] = replace(estimate, mask=own)
         return confirmed
 
-    def _remember(
-        self,
-        features: Features,
-        propagations: Mapping[ObjectGroup, Propagation],
-        labels: np.ndarray,
-        renewed: set[ObjectGroup],
-    ) -> None:
-        """Write the frame with its final labels into every group's memory; where targets were given, as a reference."""
-        small = self._network_labels(labels)
-        for group in self._groups:
-            identity = self.model.identify(group.one_hot(small, self._preset.model.objects + 1))
-            reference = group in renewed
-            # A reference frame reads itself: what was propagated to it does not know the new masks (PARITY 11).
-            propagation = self.model.propagate(features, identity) if reference else propagations[group]
-            group.memory.write(self._frame_index, self.model.memorize(propagation, identity), reference=reference)
+    def _new_group(self) -> ObjectGroup:
+        capacity = min(self._preset.tracker.objects_per_memory, self._preset.model.objects)
+        return ObjectGroup(self._new_memory(), capacity)
 
-    def _remember_alternative(self, features: Features, labels: np.ndarray, groups: Iterable[ObjectGroup]) -> None:
-        """The same frame once more, as a further reference with other masks."""
-        small = self._network_labels(labels)
-        for group in groups:
-            identity = self.model.identify(group.one_hot(small, self._preset.model.objects + 1))
-            entry = self.model.memorize(self.model.propagate(features, identity), identity)
-            group.memory.write_reference(self._frame_index, entry)
+    def _new_memory(self) -> Memory:
+        return Memory(self._preset.memory, self.model.memory_strides)
 
-    def _group_of(self, object_id: int) -> ObjectGroup:
-        """The group that holds this object; a new object joins the first group with a free slot."""
-        for group in self._groups:
-            if object_id in group.object_ids:
-                return group
-        group = next((g for g in self._groups if not g.is_full), None)
-        if group is None:
-            capacity = min(self._preset.tracker.objects_per_memory, self._preset.model.objects)
-            group = ObjectGroup(self._new_memory(self._preset.memory), capacity)
-            self._groups.append(group)
-        group.add(object_id)
-        return group
-
-    def _new_memory(self, config: MemoryConfig) -> Memory:
-        return Memory(config, self.model.memory_strides)
-
-    def _network_image(self, image: np.ndarray) -> Tensor:
-        """uint8 [H, W, 3] -> float32 [1, 3, h, w] in [0, 1] (cubic, so values may overshoot a little)."""
-        rows, columns = self._network_size
-        scaled = image.astype(np.float32) / 255
-        if scaled.shape[:2] != (rows, columns):
-            scaled = cv2.resize(scaled, (columns, rows), interpolation=cv2.INTER_CUBIC)
-        return torch.from_numpy(scaled).permute(2, 0, 1)[None].to(self._device)
-
-    def _network_labels(self, labels: np.ndarray) -> Tensor:
-        """int32 [H, W] -> float32 [h, w] on the device, the nearest pixel's id."""
-        on_device = torch.from_numpy(labels).to(self._device, torch.float32)
-        return F.interpolate(on_device[None, None], self._network_size, mode="nearest")[0, 0]
-
-    @property
-    def _network_size(self) -> tuple[int, int]:
-        settings = self._preset.tracker
-        return network_size(
-            *self._image_size,
-            long_edge=settings.long_edge,
-            short_edge=settings.short_edge,
-            align_corners=self._preset.model.align_corners,
-        )
-
-    @contextmanager
-    def _on_device(self) -> Iterator[None]:
-        """Around the network: its precision, and what to do when its memory does not suffice."""
-        rows, columns = self._network_size
-        what = f"tracking {len(self.object_ids)} objects at {columns}x{rows} pixels"
-        remedy = "make tracker.long_edge or memory.long_term_max smaller, or use another device"
-        half = self._preset.tracker.mixed_precision and self._device.type == "cuda"
-        with explain_out_of_memory(what, remedy), torch.autocast(self._device.type, enabled=half):
-            yield
-
-
-def _paint(labels: np.ndarray, masks: Mapping[int, np.ndarray]) -> None:
-    """Put these masks over the label map, in place of what it has of the same objects (PARITY 22)."""
-    labels[np.isin(labels, list(masks))] = 0
-    for object_id in sorted(masks, key=lambda i: -int(masks[i].sum())):  # small objects stay on top
-        labels[masks[object_id]] = object_id
-
-
-def _alternative_labels(labels: np.ndarray, given: Mapping[int, MaskEstimate]) -> Iterator[np.ndarray]:
-    """The label map with the first alternative of each object that has one, with the second, and so on."""
-    for index in range(max((len(estimate.alternatives) for estimate in given.values()), default=0)):
-        others = labels.copy()
-        _paint(others, {i: e.alternatives[index] for i, e in given.items() if index < len(e.alternatives)})
-        yield others
+    def _warn_of_small(self, video: Video, labels: np.ndarray, object_ids: Iterable[int]) -> None:
+        """Of objects that were given on this frame, with these labels."""
+        closer = "look closer with --set tracker.view=auto" if self._preset.tracker.view == "full" else ""
+        remedy = closer or "start on a frame where it is larger, or on larger frames"
+        for group in video.groups:
+            for object_id in set(object_ids) & set(group.object_ids):
+                box = video.sightings[object_id].box
+                reason = why_too_small(box, group.view) or why_unseen(labels == object_id, group.view)
+                if reason is not None:
+                    logger.warning("object %d is %s; %s", object_id, reason, remedy)

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 MapSize = tuple[int, int]  # rows, columns
+Region = tuple[slice, slice]  # rows and columns of an image
 
 
 class TrackerError(Exception):
@@ -67,6 +68,8 @@ class FrameResult:
     scores: mean foreground probability over the object's pixels, in [0, 1]; 0.0 when it is absent. Of an object that
             was given on this frame: its mask's `confidence`, 1.0 where that is not known.
     estimates: of objects that were given, or refined, on this frame: where their masks come from.
+    views: the rectangle in which the network looked for each object (or in which it will, if it was given on this
+            frame); it may reach beyond the image.
     """
 
     frame_index: int
@@ -74,6 +77,7 @@ class FrameResult:
     boxes: Mapping[int, Box | None]
     scores: Mapping[int, float]
     estimates: Mapping[int, MaskEstimate] = field(default_factory=dict)
+    views: Mapping[int, Box] = field(default_factory=dict)
 
     @cached_property
     def masks(self) -> dict[int, np.ndarray]:
@@ -94,9 +98,9 @@ class LayerTokens:
     """What one propagation layer remembers of one frame (or of several, joined along N)."""
 
     key: Tensor  # [B, N, Ck]
-    value: Tensor  # [B, N, Cv]  visual branch
-    id_value: Tensor  # [B, N, Cv]  identity branch
-    size: MapSize  # map of one frame, row-major: N = frames * rows * columns until thinned
+    value: Tensor  # [B, N, Cv]  visual branch; of a layer with a single branch, the identity is in it
+    id_value: Tensor | None = None  # [B, N, Cv]  identity branch
+    size: MapSize = field(kw_only=True)  # of one frame, row-major: N = frames * rows * columns until thinned
 
     def thin(self, stride: int) -> LayerTokens:
         """Keep every `stride`-th row and column of a single frame's map."""
@@ -106,12 +110,17 @@ class LayerTokens:
         every = [t.unflatten(1, self.size)[:, ::stride, ::stride].flatten(1, 2) for t in self.tensors]
         return LayerTokens(*every, size=(-(-rows // stride), -(-columns // stride)))
 
+    def select(self, keep: Tensor) -> LayerTokens:
+        """Those tokens alone: bool [N]."""
+        return LayerTokens(*(t[:, keep] for t in self.tensors), size=self.size)
+
     def detach(self) -> LayerTokens:
         return LayerTokens(*(t.detach() for t in self.tensors), size=self.size)
 
     @property
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.key, self.value, self.id_value
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Those there are, in the order of the fields."""
+        return (self.key, self.value) if self.id_value is None else (self.key, self.value, self.id_value)
 
 
 @dataclass(frozen=True)
@@ -119,8 +128,8 @@ class LayerState:
     """What one propagation layer keeps of the current frame until the frame's mask is known."""
 
     key: Tensor  # [B, N, Ck]
-    value: Tensor  # [B, N, Cv]
-    id_context: Tensor | None  # [B, N, C] normalised identity branch; None in the very first layer
+    value: Tensor | None  # [B, N, Cv]; None: it cannot be computed without the mask
+    id_context: Tensor | None  # [B, N, C] what the identity joins; None in the very first gated layer
     size: MapSize
 
 
@@ -129,7 +138,7 @@ class Propagation:
     """A propagated frame: one state per layer, coarse to fine, and the map that is decoded."""
 
     layers: tuple[LayerState, ...]
-    output: Tensor  # [B, 2 C, h, w]: visual | identity of the last stage, normalised
+    output: Tensor  # [B, C', h, w] of the last stage, normalised; of gated layers visual | identity
 
 
 @dataclass(frozen=True)

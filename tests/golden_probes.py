@@ -17,7 +17,7 @@ Probe = tuple[nn.Module, Callable[[tuple, Any], Any]]  # module, (inputs, output
 
 
 @contextmanager
-def recording(model: MSDeAOT, *, vmos: bool) -> Iterator[dict[str, np.ndarray]]:
+def recording(model: MSDeAOT) -> Iterator[dict[str, np.ndarray]]:
     """Collect inner values of the calls made inside; of several calls of a module the last one stays."""
     values: dict[str, np.ndarray] = {}
 
@@ -27,7 +27,9 @@ def recording(model: MSDeAOT, *, vmos: bool) -> Iterator[dict[str, np.ndarray]]:
 
         return keep
 
-    probes = vmos_probes(model) if vmos else deaot_probes(model)
+    config = model.preset.model
+    gated_probes = deaot_probes if config.decoder == "fpn" else vmos_probes
+    probes = (gated_probes if config.propagation == "gated" else aot_probes)(model)
     handles = [module.register_forward_hook(hook(name, pick)) for name, (module, pick) in probes.items()]
     try:
         yield values
@@ -49,10 +51,31 @@ def deaot_probes(model: MSDeAOT) -> dict[str, Probe]:
     probes = {"proj16": _map(stage.projection, 8), "idemb": _tokens(stage.identity, 8)}
     for index, layer in enumerate(stage.layers):
         probes |= _layer(f"gpm{index}", layer, width, 8)
-    probes |= _halves_of_map("lstt_out", model.norm, width, 8)
-    for stride, channels in (("16", 8), ("8", 4), ("4", 2)):
-        probes[f"dec{stride}"] = _map(model.decoder.convs[stride], channels)
-    return probes
+    return probes | _halves_of_map("lstt_out", model.norm, width, 8) | _decoder(model)
+
+
+def aot_probes(model: MSDeAOT) -> dict[str, Probe]:
+    (stage,) = model.stages
+    probes = {"proj16": _map(stage.projection, 8), "idemb": _tokens(stage.identity, 8)}
+    for index, layer in enumerate(stage.layers):
+        probes[f"lstt{index}_out"] = layer, lambda _inputs, output: output[0][0, :, :8]
+    first = stage.layers[0]
+    parts = {
+        "norm1": first.norm1,
+        "self": first.self_attention,
+        "norm2": first.norm2,
+        "q": first.to_key,
+        "v": first.to_value,
+        "long": first.long_term,
+        "short": first.short_term,
+        "ffn": first.feed_forward,
+    }
+    probes |= {f"lstt0_{name}": (module, _first_channels) for name, module in parts.items()}
+    probes["lstt0_selfq"] = first.self_attention.to_query, lambda inputs, _output: inputs[0][0, :, 120:136]
+    probes["lstt0_dwconv"] = first.feed_forward.depthwise, lambda _inputs, output: output[0, :8].flatten(1).T
+    probes["lstt_out"] = stage.norms[-1], _first_channels
+    probes["dec_in"] = _map(model.decoder.entry, 8)
+    return probes | _decoder(model)
 
 
 def vmos_probes(model: MSDeAOT) -> dict[str, Probe]:
@@ -77,6 +100,16 @@ def vmos_probes(model: MSDeAOT) -> dict[str, Probe]:
     probes |= _halves_of_map("s4_norm", model.norm, 64, 3)
     probes["conv_output1"] = _map(model.decoder.hidden, 4)
     return probes
+
+
+def _decoder(model: MSDeAOT) -> dict[str, Probe]:
+    channels = {"16": 8, "8": 4, "4": 2}
+    return {f"dec{stride}": _map(model.decoder.convs[stride], count) for stride, count in channels.items()}
+
+
+def _first_channels(_inputs: tuple, output: Tensor) -> Tensor:
+    """Of tokens [B, N, C]."""
+    return output[0, :, :8]
 
 
 def _layer(name: str, layer: GatedPropagation, width: int, channels: int) -> dict[str, Probe]:

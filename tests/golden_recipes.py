@@ -34,6 +34,11 @@ def vmos_weights(shapes: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
     return {key: _vmos_tensor(key, tuple(shape)) for key, shape in shapes.items()}
 
 
+def intern_image_weights(shapes: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
+    """Float32 arrays by official key of the encoder of the multi-scale model."""
+    return {key: _intern_image_tensor(key, tuple(shape)) for key, shape in shapes.items()}
+
+
 def alpha_refine_weights(shapes: Mapping[str, Sequence[int]], integer_keys: Sequence[str]) -> dict[str, np.ndarray]:
     """Float32 arrays by published key, and zeros for the integer ones."""
     weights = {key: _alpha_refine_tensor(key, tuple(shapes[key])) for key in shapes if key not in set(integer_keys)}
@@ -112,6 +117,19 @@ def _vmos_tensor(key: str, shape: tuple[int, ...]) -> np.ndarray:
         value = gain * z / sqrt(prod(shape[1:]))
     else:
         value = _vector(z, key.rsplit(".", 1)[-1])
+    return value.astype(np.float32)
+
+
+def _intern_image_tensor(key: str, shape: tuple[int, ...]) -> np.ndarray:
+    z, last = RandomState(zlib.crc32(key.encode())).randn(*shape), key.rsplit(".", 1)[-1]
+    if last in ("gamma1", "gamma2"):
+        value = 0.5 + 0.1 * z
+    elif key.endswith(".dcn.offset.bias"):
+        value = 0.7 * z
+    elif len(shape) >= 2:
+        value = (_centred(z) if len(shape) == 4 and shape[1] > 3 else z) / sqrt(prod(shape[1:]))
+    else:
+        value = _vector(z, last)
     return value.astype(np.float32)
 
 

@@ -1,6 +1,7 @@
 """Compare this network with reference numbers of the public ones: `python tests/parity.py DIR`.
 
-DIR holds files named deaott_*, r50_deaotl_*, swinb_deaotl_*, vmos_* and alpha_refine_* (.npz), and
+DIR holds files named after the models of TOLERANCES, deaott_* and so on, intern_t_*, dmaot_* and
+alpha_refine_* (.npz), and
 `<model>_keys.json` (those in tests/data are used where DIR has none). One line per file; the exit status is 1 if a
 number passes its tolerance.
 
@@ -15,20 +16,23 @@ import json
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import golden_recipes
 import numpy as np
 import parity_alpha_refine
+import parity_dmaot
+import parity_intern_image
 import torch
 from golden_probes import encoder_values, recording
+from parity_report import Report, Tolerance
 from torch import Tensor
 from torch.nn import functional as F
 
 from msdeaot_tracker.checkpoints.convert import convert
-from msdeaot_tracker.config import PRESETS, VMOS, MemoryConfig
+from msdeaot_tracker.config import PRESETS, MemoryConfig
 from msdeaot_tracker.geometry import merge_groups, one_hot
 from msdeaot_tracker.memory import Memory
 from msdeaot_tracker.models import MSDeAOT
@@ -38,87 +42,27 @@ from msdeaot_tracker.types import Features
 DATA = Path(__file__).parent / "data"
 GROUP = 10  # objects that share a memory
 UNUSED = -1e10  # logit of the channels above the object count
-LABEL_SHARE = 2e-4  # of a frame's pixels may differ (always one), where the two best logits are closer than NEAR_TIE
-NEAR_TIE = 1e-3
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """Absolute, float32 on a CPU."""
-
-    logits: float
-    inner: float
 
 
 TOLERANCES = {
+    "aott": Tolerance(5e-4, 1e-3),
+    "r50_aotl": Tolerance(5e-5, 5e-5),
+    "swinb_aotl": Tolerance(5e-5, 5e-5),
     "deaott": Tolerance(5e-4, 1e-3),
     "r50_deaotl": Tolerance(1e-4, 5e-5),
     "swinb_deaotl": Tolerance(5e-5, 5e-5),
     "vmos": Tolerance(2e-4, 1e-4),
 }
-ALPHA_REFINE = "alpha_refine"
-PRESET_OF = {"deaott": "deaot-t", "r50_deaotl": "r50-deaot-l", "swinb_deaotl": "swinb-deaot-l"}
-
-
-@dataclass
-class Report:
-    """What the comparison with one file found."""
-
-    tolerance: Tolerance
-    logits: float = 0.0
-    inner: float = 0.0
-    inner_name: str = "-"
-    label_mismatches: int = 0
-    label_pixels: int = 0
-    problems: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        verdict = "ok" if not self.problems else "FAILED: " + "; ".join(self.problems)
-        return (
-            f"logits {self.logits:.1e} (<= {self.tolerance.logits:.0e})  "
-            f"inner {self.inner:.1e} (<= {self.tolerance.inner:.0e}) at {self.inner_name}  "
-            f"labels {self.label_mismatches} of {self.label_pixels} px  {verdict}"
-        )
-
-    def compare_logits(self, name: str, found: Tensor, wanted: np.ndarray) -> None:
-        difference = self._difference(name, found.numpy(), wanted, self.tolerance.logits)
-        self.logits = max(self.logits, difference)
-
-    def compare_inner(self, prefix: str, values: dict[str, np.ndarray], golden: np.lib.npyio.NpzFile) -> None:
-        for name in golden.files:
-            if not name.startswith(prefix) or name == "f0_logits":
-                continue
-            if name.removeprefix(prefix) not in values:
-                self.problems.append(f"{name} has no counterpart")
-                continue
-            difference = self._difference(name, values[name.removeprefix(prefix)], golden[name], self.tolerance.inner)
-            if difference >= self.inner:
-                self.inner, self.inner_name = difference, name
-
-    def compare_labels(self, name: str, logits: Tensor, wanted: np.ndarray) -> None:
-        """logits [C, h, w] of ours, label map [h, w] of the file."""
-        best = logits.topk(2, dim=0).values
-        wrong = logits.argmax(dim=0).numpy() != wanted
-        self.label_mismatches += int(wrong.sum())
-        self.label_pixels += wrong.size
-        if wrong.sum() > max(1, LABEL_SHARE * wrong.size):
-            self.problems.append(f"{name}: {wrong.sum()} of {wrong.size} labels differ")
-        elif (wrong & ((best[0] - best[1]).numpy() >= NEAR_TIE)).any():
-            self.problems.append(f"{name}: a label differs where the logits are not close")
-
-    def require(self, name: str, found: object, wanted: object) -> None:
-        if found != wanted:
-            self.problems.append(f"{name} is {found}, expected {wanted}")
-
-    def _difference(self, name: str, found: np.ndarray, wanted: np.ndarray, limit: float) -> float:
-        if found.shape != wanted.shape:
-            self.problems.append(f"{name} has shape {found.shape}, expected {wanted.shape}")
-            return float("inf")
-        differences = np.abs(found - wanted)
-        largest = float(differences.max())
-        if not (differences <= limit).all():  # also true of NaN
-            self.problems.append(f"{name} differs by {largest:.1e}")
-        return largest
+ALPHA_REFINE, DMAOT, INTERN_IMAGE = "alpha_refine", "dmaot", "intern_t"
+VMOS = PRESETS["vmos"]
+PRESET_OF = {
+    "aott": "aot-t",
+    "r50_aotl": "r50-aot-l",
+    "swinb_aotl": "swinb-aot-l",
+    "deaott": "deaot-t",
+    "r50_deaotl": "r50-deaot-l",
+    "swinb_deaotl": "swinb-deaot-l",
+}
 
 
 class GivenFeatures(Encoder):
@@ -206,7 +150,7 @@ def check(path: Path, model_name: str, keys_file: Path) -> Report:
     upsample = {"size": (meta["H"], meta["W"]), "mode": "bilinear", "align_corners": model.preset.model.align_corners}
     frames = vmos_frames(golden, meta, report) if vmos else video_frames(golden, meta, report, model)
     for t, (features, labels) in enumerate(frames):
-        with recording(model, vmos=vmos) as inner:
+        with recording(model) as inner:
             if t == 0:
                 groups.reference(features, labels)
             else:
@@ -284,13 +228,20 @@ def main(arguments: list[str] | None = None) -> int:
     directory = parser.parse_args(arguments).directory
     ran = failed = 0
     for path in sorted(directory.glob("*.npz")):
-        model_name = next((name for name in (*TOLERANCES, ALPHA_REFINE) if path.name.startswith(f"{name}_")), None)
+        known = (*TOLERANCES, ALPHA_REFINE, DMAOT, INTERN_IMAGE)
+        model_name = next((name for name in known if path.name.startswith(f"{name}_")), None)
         if model_name is None:
             print(f"{path.name:<24} skipped: no model of ours goes by this name")
             continue
         keys = find_keys(directory, model_name)
-        is_tracker = model_name != ALPHA_REFINE
-        report = check(path, model_name, keys) if is_tracker else parity_alpha_refine.check(path, keys)
+        if model_name == ALPHA_REFINE:
+            report = parity_alpha_refine.check(path, keys)
+        elif model_name == DMAOT:
+            report = parity_dmaot.check(path, build("r50_deaotl", find_keys(directory, "r50_deaotl")))
+        elif model_name == INTERN_IMAGE:
+            report = parity_intern_image.check(path, keys, find_keys(directory, "vmos"))
+        else:
+            report = check(path, model_name, keys)
         print(f"{path.name:<24} {report}", flush=True)
         ran += 1
         failed += bool(report.problems)

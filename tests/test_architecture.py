@@ -13,23 +13,33 @@ PACKAGE = ROOT / "msdeaot_tracker"
 ADAPTERS = ROOT / "integration"
 
 # Part of the package -> the parts it may import.
-BASE = {"types", "config", "geometry"}
+BASE = {"types", "config", "geometry", "words"}
 ALLOWED = {
     "types": set(),
-    "config": {"types"},
+    "words": set(),
+    "config": {"types", "words"},
     "geometry": {"types"},
     "device": {"types"},
     "models": BASE,
     "memory": {"types", "config"},
     "checkpoints": BASE | {"models", "device"},
-    "initializers": {"types", "geometry", "checkpoints", "models", "device"},
-    "images": {"types"},
-    "video": {"types", "geometry", "images"},
+    "initializers": {"types", "words", "geometry", "checkpoints", "models", "device"},
+    "files": set(),
+    "mask_files": {"types"},
+    "images": {"types", "mask_files"},
+    "video_file": {"types"},
+    "video": {"types", "words", "images", "video_file"},
+    "overlay": {"types", "images"},
     "processes": {"types"},
-    "data": {"types", "geometry", "images", "video", "processes"},
-    "targets": {"types", "geometry", "initializers"},
+    "data": {"types", "geometry", "files", "images", "mask_files", "video", "processes"},
+    "targets": {"types", "geometry", "images", "mask_files", "initializers"},
     "boxes": BASE | {"initializers"},
-    "tracker": BASE | {"targets", "boxes"} | {"models", "memory", "initializers", "checkpoints", "device"},
+    "views": BASE,
+    "groups": {"types", "geometry", "boxes", "memory", "views"},
+    "readout": {"types", "geometry", "views"},
+    "look": {"types", "config", "device", "groups", "memory", "models", "readout", "views"},
+    "tracker": BASE
+    | {"targets", "images", "boxes", "groups", "readout", "look", "views", "models", "memory", "initializers"},
     "loading": {"types", "checkpoints", "initializers", "tracker"},
     "training": BASE | {"images", "models", "memory", "initializers", "data", "checkpoints", "device"},
     "evaluation": {"types", "geometry", "data", "images", "video", "processes"},

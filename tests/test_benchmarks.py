@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from copy import deepcopy
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from msdeaot_tracker import TrackerError
 from msdeaot_tracker.images import write_image, write_mask
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -49,6 +53,31 @@ def test_train_small_names_what_it_cannot_do(arguments, tmp_path):
     assert result.returncode == 2
     assert arguments[1] in result.stderr
     assert not (tmp_path / "new").exists()
+
+
+def test_a_device_that_computes_something_else_is_found_out(monkeypatch):
+    pytest.importorskip("lightning_fabric")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import device_check
+
+    from msdeaot_tracker.cli.train_plan import Plan
+    from msdeaot_tracker.data.batches import BatchConfig
+    from msdeaot_tracker.training.recipes import find_recipe
+    from msdeaot_tracker.training.sources import ProceduralSource
+
+    small = replace(find_recipe("msdeaot-small"), data=ProceduralSource(BatchConfig(size=49, frames=2)))
+    plan = Plan(small, {}, None, None)
+    assert set(device_check.check_device(plan, torch.device("cpu")).values()) == {0.0}
+
+    def broken(model):
+        other = deepcopy(model)
+        with torch.no_grad():
+            other.stages[0].projection.weight.mul_(1.01)
+        return other
+
+    monkeypatch.setattr(device_check.copy, "deepcopy", broken)
+    with pytest.raises(TrackerError, match="cpu and the CPU differ in the"):
+        device_check.check_device(plan, torch.device("cpu"))
 
 
 def test_initializers_prints_scores_of_procedural_boxes():

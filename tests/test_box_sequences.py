@@ -11,7 +11,7 @@ from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.data.box_files import read_boxes, read_flags, read_integers
 from msdeaot_tracker.data.box_sequences import DATASETS, Anchor, Interaction, read_dataset
 from msdeaot_tracker.data.trek150_writer import spread_anchors, write_trek150
-from msdeaot_tracker.data.vot_sequences import read_regions
+from msdeaot_tracker.data.vot_regions import read_regions
 from msdeaot_tracker.types import InputError
 
 GOLDEN = Path(__file__).parent / "data" / "trek150" / "dataset"
@@ -51,8 +51,9 @@ def trek(tmp_path: Path) -> Path:
         "1\t2\t30\t40\n2.5\t3\t30\t40\n4\t5\t29.25\t41",
         "1 2 30 40\n 2.5  3  30 40 \n4 5 29.25 41\n\n\n",
         "\ufeff1, 2, 30, 40\n2.50e0; 3; 30; 40\n+4., 5, 2925e-2, 41\n",
+        "1,2,30,40,\n2.5,3,30,40;\n4,5,29.25,41\n",
     ],
-    ids=["plain", "windows", "tabs", "spaces", "mixed"],
+    ids=["plain", "windows", "tabs", "spaces", "mixed", "trailing separators"],
 )
 def test_the_same_boxes_in_every_dialect(tmp_path, text):
     path = tmp_path / "boxes.txt"
@@ -101,6 +102,13 @@ def test_whole_numbers_and_flags(tmp_path):
         read_integers(path, 2, "a pair")
     path.write_text("0,1,1\n")
     assert read_flags(path).tolist() == [False, True, True]
+    notes = []
+    path.write_text("0.0,1.0,1e0,0,\n")
+    assert read_flags(path, notes).tolist() == [False, True, True, False]
+    assert notes == [f"{path}: 0.0, where 0 or 1 is expected, taken as 0 (3 such flags)"]
+    path.write_text("0\n1\nnan\n")
+    with pytest.raises(InputError, match="nan, where 0 or 1"):
+        read_flags(path)
     path.write_text("0\n1\n2\n")
     with pytest.raises(InputError, match="2, where 0 or 1"):
         read_flags(path)
@@ -309,7 +317,7 @@ def test_davis_boxes_are_those_of_the_masks(tmp_path):
     (tmp_path / "Annotations" / "one" / "00000002.png").unlink()
     (tmp_path / "JPEGImages" / "two" / "00000003.jpg").unlink()
     one, two_1, _ = read_dataset("davis", tmp_path)
-    assert len(one) == 0 and "00000002.png" in one.problems[0]
+    assert one.visible.tolist() == [True, False, False] and not one.problems, "truth of every second frame"
     assert len(two_1) == 2 and "00000003.png: no frame belongs to it" in two_1.problems[0]
 
 
@@ -343,10 +351,15 @@ def test_a_vot_sequence(workspace):
     ("file", "text", "problem", "boxes", "frames"),
     [
         ("groundtruth.txt", "1,2,30,40\n1,2\n", "groundtruth.txt, line 2: 2 values", 0, 0),
-        ("groundtruth.txt", "1,2,30,40\nm1,1,2,2,0,5\n", "line 2: 5 pixels in a window of 2x2", 0, 0),
-        ("groundtruth.txt", "1,2,30,40\n0\n", "holds more frames than the 2", 2, 0),
-        ("groundtruth.txt", "0\n0\n0\n0\n", r"frame .*00000004.jpg does not exist \(1 of 4", 4, 0),
-        ("anchor.value", "1\n0\n", "anchor.value, line 3: 2 numbers for 3 frames", 3, 3),
+        ("groundtruth.txt", "1,2,30,40\nm1,1,2,2,0,5\n", "line 2: 5 pixels in a window of 2x2", 3, 3),
+        ("groundtruth.txt", "1,2,30,40\n0\n", "groundtruth.txt: 2 regions for 3 frames", 3, 3),
+        ("groundtruth.txt", "0\n0\n0\n0\n", "groundtruth.txt, line 4: 4 regions for 3 frames", 3, 3),
+        ("anchor.value", "1\n0\n0\n1\n", "anchor.value, line 4: 4 numbers for 3 frames", 3, 3),
+        ("anchor.value", "1\n0 1\n", "anchor.value, line 2: one number is expected", 3, 3),
+        ("sequence", "length=4\n", r"frame .*00000004.jpg does not exist \(1 of 4", 4, 0),
+        ("sequence", "length=99999999999\n", "length 99999999999 is more", 3, 0),
+        ("sequence", "groundtruth=../../../secret.txt\n", "leads out", 0, 0),
+        ("sequence", "fps=\n", "fps '' is no number above 0", 3, 3),
         ("sequence", "channels.color=../../%08d.jpg\n", "are not of the form", 3, 0),
         ("sequence", "interactions=0-1-2 1-3-0\n", "'1-3-0' is not <start>-<end>-<hand> within 3 frames", 3, 3),
         ("sequence", "interactions=2-1-0\n", "'2-1-0' is not", 3, 3),

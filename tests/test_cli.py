@@ -21,6 +21,7 @@ from msdeaot_tracker.checkpoints import file_sha256, save_checkpoint
 from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.cli.results import ResultWriter
 from msdeaot_tracker.config import find_preset
+from msdeaot_tracker.files import whole_file
 from msdeaot_tracker.geometry import main_parts, margins, mask_to_box, with_margins
 from msdeaot_tracker.images import read_mask, write_image, write_mask
 from msdeaot_tracker.models import MSDeAOT
@@ -215,6 +216,67 @@ def test_files_of_the_user_are_not_removed(track, folder, out, capsys):
     assert read_mask(out / "00000000.png").shape == (2, 2)
 
 
+@pytest.mark.parametrize("name", ["boxes.txt", "overlay.mp4", "result.json", "masks/notes.txt", "masks"])
+def test_a_file_of_the_users_is_never_replaced(track, folder, out, capsys, name):
+    path = out / name
+    path.parent.mkdir(parents=True)
+    path.write_text("the user's own")
+    check_refused(track(folder, "--box", BOX), capsys.readouterr(), path.name, "another folder")
+    assert [p for p in out.rglob("*") if p.is_file()] == [path] and path.read_text() == "the user's own"
+
+
+def test_a_file_that_was_put_beside_earlier_results_is_kept(track, folder, out, capsys):
+    assert track(folder, "--box", BOX) == 0
+    (out / "boxes_2.txt").write_text("the user's own")
+    assert track(folder, "--box", BOX) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    code = track(folder, "--object", f"1={BOX}", "--object", f"2={BOX}")
+    check_refused(code, capsys.readouterr(), "boxes_2.txt is not from an earlier run")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_results_do_not_take_the_place_of_what_is_read(track, folder, out, capsys):
+    assert track(folder, "--box", BOX) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for source, options in (
+        (out / "overlay.mp4", ["--box", BOX]),
+        (out / "masks", ["--box", BOX]),
+        (folder, ["--mask", out / "masks" / "00000001.png"]),
+    ):
+        check_refused(track(source, *options), capsys.readouterr(), "is read by this run")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", '{"files": ["../mine.txt"], "frames": {"first": 0, "count": 1}, "status": "running"}', "{", '"a"']
+)
+def test_a_result_file_of_another_origin_lists_nothing(track, folder, out, capsys, text):
+    out.mkdir()
+    (out.parent / "mine.txt").write_text("mine")
+    (out / "result.json").write_text(text)
+    (out / "boxes.txt").write_text("mine")
+    check_refused(track(folder, "--box", BOX), capsys.readouterr(), "not from an earlier run")
+    assert (out.parent / "mine.txt").read_text() == (out / "boxes.txt").read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_leaves_nothing_half_written(tmp_path):
+    (tmp_path / "a.txt.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space"), whole_file(tmp_path / "a.txt") as partial:
+        partial.write_bytes(bytes(2000))
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_the_network_looks_is_a_setting_and_can_be_drawn(track, folder, out):
+    frames = {}
+    for view in ("full", "follow"):
+        assert track(folder, "--box", BOX, "--out", out, "--draw-views", "--set", f"tracker.view={view}") == 0
+        assert summary(out)["settings"]["tracker"]["view"] == view
+        frames[view] = [frame.image for frame in open_source(out / "overlay.mp4")]
+    assert any(not np.array_equal(a, b) for a, b in zip(*frames.values(), strict=True))
+
+
 def test_settings_reach_the_tracker(track, folder, out):
     assert track(folder, "--box", BOX, "--set", "memory.long_term_max=3", "--set", "tracker.long_edge=32") == 0
     settings = summary(out)["settings"]
@@ -300,6 +362,70 @@ def test_options_that_make_no_sense(track, folder, out, capsys, options, words):
         return
     check_refused(code, capsys.readouterr(), words)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["trak", "video.mp4"], "did you mean 'track'?"),
+        (["track", "video.mp4", "--bx", "1,2,3,4", "--out", "o"], "did you mean '--box'?"),
+        (["track", "video.mp4", "--box-from", "mas", "--out", "o"], "did you mean 'mask'?"),
+    ],
+)
+def test_what_was_meant_is_named(capsys, arguments, words):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2 and words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--preset", "msdeaot-smal"], "did you mean 'msdeaot-small'?"),
+        (["--set", "memory.long_term_maks=3"], "did you mean 'long_term_max'?"),
+        (["--initializer", "grabcat"], "did you mean 'grabcut'?"),
+        (["--initializer-set", "iteration=3"], "did you mean 'iterations'?"),
+        (["--set", "tracker.mixed_precision=perhaps"], "got 'perhaps'"),
+    ],
+)
+def test_what_was_meant_is_named_for_values_too(track, folder, capsys, options, words):
+    check_refused(track(folder, "--box", BOX, *options), capsys.readouterr(), words)
+
+
+@pytest.mark.parametrize("word, value", [("yes", True), ("off", False), ("False", False)])
+def test_switches_in_words(word, value):
+    preset = msdeaot_tracker.override(find_preset("msdeaot-small"), f"tracker.mixed_precision={word}")
+    assert preset.tracker.mixed_precision is value
+
+
+def test_boxes_that_look_like_something_else_get_a_hint(track, folder, out, capsys, caplog):
+    check_refused(track(folder, "--box", "40,80,60,90"), capsys.readouterr(), "lies outside")
+    assert track(folder, "--box", "10,12,60,40", "--initializer", "box") == 0
+    assert "if it was meant as two corners, (x, y, w, h) is (10, 12, 50, 28)" in caplog.text
+    assert track(folder, "--box", "0.1,0.2,0.3,0.3", "--initializer", "box") == 0
+    assert "fractions of the image are to be given in pixels" in caplog.text
+
+
+def test_a_folder_of_videos_names_them(track, video, tmp_path, capsys):
+    check_refused(track(tmp_path, "--box", BOX), capsys.readouterr(), "no images", "it holds 1 video", "clip.mp4")
+
+
+def test_opencv_says_nothing_above_our_message(out, tmp_path):
+    result = run_as_module("track", "977", "--box", BOX, "--out", out)
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == ["msdeaot: error: camera 977 cannot be opened"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are not broken there")
+def test_a_reader_that_has_enough_ends_the_command_silently():
+    command = f"{sys.executable} -m msdeaot_tracker data list | true; exit ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=600)
+    assert result.returncode in (0, 141) and result.stderr == ""
+
+
+def run_as_module(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "msdeaot_tracker", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 def test_sources_that_are_none(track, folder, tmp_path, capsys):
@@ -406,7 +532,8 @@ def test_debug_shows_where_an_error_came_from(track, folder):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to the whole console")
-def test_ctrl_c_leaves_whole_results(tmp_path, out, weights):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_leave_whole_results(tmp_path, out, weights, number):
     path = tmp_path / "long.mp4"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 20, (WIDTH, HEIGHT))
     for index in range(3000):
@@ -422,7 +549,7 @@ def test_ctrl_c_leaves_whole_results(tmp_path, out, weights):
     try:
         while process.poll() is None and not (out / "masks" / "00000003.png").is_file():
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         errors = process.communicate(timeout=60)[1]
     finally:
         process.kill()

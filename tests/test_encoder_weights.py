@@ -154,6 +154,17 @@ def test_the_published_architecture_fits(name):
     assert len(filled) == sum(not re.search(r"^norms\.|num_batches_tracked", key) for key in own)
 
 
+@pytest.mark.parametrize(("wrapper", "prefix"), [("ema", "module."), ("net", "_orig_mod.model."), (None, "module.")])
+def test_a_checkpoint_as_frameworks_wrap_it(resnet50, resnet50_file, tmp_path, wrapper, prefix):
+    state = {prefix + key: tensor for key, tensor in resnet50.state_dict().items()}
+    torch.save({wrapper: state, "epoch": 3} if wrapper else state, tmp_path / "w.pth")
+    expected, found = model_of("resnet50"), model_of("resnet50")
+    load_imagenet(expected, resnet50_file)
+    load_imagenet(found, tmp_path / "w.pth")
+    for key, tensor in expected.encoder.state_dict().items():
+        assert torch.equal(found.encoder.state_dict()[key], tensor)
+
+
 def test_only_the_encoder_changes_and_half_precision_is_enlarged(resnet50, tmp_path):
     save_file(
         {key: x.half() if x.is_floating_point() else x for key, x in resnet50.state_dict().items()}, tmp_path / "h"
@@ -200,6 +211,17 @@ class TestRefused:
         torch.save(content, tmp_path / "w.pth")
         with pytest.raises(CheckpointError, match="no state dict"):
             load_imagenet(model_of("mobilenetv2"), tmp_path / "w.pth")
+
+    @pytest.mark.parametrize("content", [{"epoch": 7}, {"model": {"epoch": 7}}])
+    def test_a_checkpoint_that_wraps_none(self, tmp_path, content):
+        torch.save(content, tmp_path / "w.pth")
+        with pytest.raises(CheckpointError, match=r"no state dict of tensors.*it holds epoch"):
+            load_imagenet(model_of("resnet50"), tmp_path / "w.pth")
+
+    def test_a_name_that_is_not_downloaded(self, tmp_path, monkeypatch):
+        monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+        with pytest.raises(CheckpointError, match="weights download imagenet-resnet50"):
+            load_imagenet(model_of("resnet50"), "imagenet-resnet50")
 
     def test_what_is_no_weights_file(self, tmp_path):
         (tmp_path / "w.pth").write_text("nothing of the kind")

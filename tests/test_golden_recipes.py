@@ -8,6 +8,7 @@ from pathlib import Path
 
 import golden_recipes
 import numpy as np
+import parity
 import pytest
 
 DATA = Path(__file__).parent / "data"
@@ -17,11 +18,13 @@ def keys_of(model: str) -> dict:
     return json.loads((DATA / f"{model}_keys.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("model", ["deaott", "r50_deaotl", "swinb_deaotl", "vmos", "alpha_refine"])
+@pytest.mark.parametrize("model", [*parity.PRESET_OF, "vmos", "intern_t", "alpha_refine"])
 def test_weights_have_the_stated_first_last_and_sum(model):
     keys = keys_of(model)
     if model == "vmos":
         weights = golden_recipes.vmos_weights(keys["keys"])
+    elif model == "intern_t":
+        weights = golden_recipes.intern_image_weights(keys["keys"])
     elif model == "alpha_refine":
         weights = golden_recipes.alpha_refine_weights(keys["keys"], tuple(keys["dtype_other_than_float32"]))
         weights = {key: value for key, value in weights.items() if value.dtype == np.float32}
@@ -36,7 +39,9 @@ def test_weights_have_the_stated_first_last_and_sum(model):
         assert flat.sum(dtype=np.float64) == pytest.approx(total, abs=1e-4), key
 
 
-@pytest.mark.parametrize("name", ["deaott_a", "deaott_b", "r50_deaotl_a", "swinb_deaotl_a"])
+@pytest.mark.parametrize(
+    "name", ["aott_a", "aott_b", "r50_aotl_a", "swinb_aotl_a", "deaott_a", "deaott_b", "r50_deaotl_a", "swinb_deaotl_a"]
+)
 def test_video_is_bit_exact(name):
     golden = np.load(DATA / f"{name}.npz")
     meta = json.loads(str(golden["meta"]))

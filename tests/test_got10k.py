@@ -62,6 +62,28 @@ def test_where_the_object_is_gone_the_last_box_is_repeated_and_the_mask_is_empty
     np.testing.assert_array_equal(box, last)
 
 
+@pytest.mark.parametrize("kind", ["16-bit grey", "turned", "alpha"])
+def test_pictures_are_read_as_the_command_line_reads_them(tracker, kind, tmp_path):
+    paths = [tmp_path / f"{index}.png" for index in range(FRAMES)]
+    for index, path in enumerate(paths):
+        image = Image.fromarray(frame(index)[0])
+        if kind == "16-bit grey":
+            Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257).save(path)
+        elif kind == "turned":
+            exif = Image.Exif()
+            exif[0x0112] = 3  # lies upside down in the file
+            image.rotate(180).save(path, exif=exif)
+        else:
+            image.putalpha(0)
+            image.save(path)
+    boxes, _ = tracker.track([str(path) for path in paths], np.array(box_of(0)))
+    np.testing.assert_array_equal(boxes[0], box_of(0))
+    for index in range(1, FRAMES):
+        assert np.abs(boxes[index] - box_of(index)).max() <= 4
+    tracker.init(Image.open(paths[0]), box_of(0))
+    np.testing.assert_array_equal(tracker.update(Image.open(paths[1])), boxes[1])
+
+
 def test_a_start_without_annotation_is_refused(tracker):
     with pytest.raises(InputError, match="NaN"):
         tracker.init(frame(0)[0], np.full(SIZE, np.nan))

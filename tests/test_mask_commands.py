@@ -199,7 +199,7 @@ def test_going_on_with_other_settings_is_refused(lasot, tmp_path, capsys):
     capsys.readouterr()
     check_refused(run(*command, "--every", "2"), capsys.readouterr(), "every 1 (now 2)")
     assert run(*command, "--shard", "2/2", "--workers", "1") == 0  # is no setting of the masks
-    assert "1 videos, 3 frames" in capsys.readouterr().out
+    assert "1 video, 3 frames" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from msdeaot_tracker.evaluation import (
     box_iou,
     find_sequences,
     one_pass_ious,
+    returns,
     run_sequence,
     success_curve,
     success_score,
@@ -21,6 +22,22 @@ ABSENT = [np.nan] * 4
 
 
 # Boxes
+
+
+@pytest.mark.parametrize(
+    ("visible", "found_on", "expected"),
+    [
+        ("111111", "", (0, 0)),
+        ("110011", "4", (1, 1)),
+        ("110011", "1", (1, 0)),
+        ("10111001", "37", (2, 2)),
+        ("1011101111", "9", (2, 0)),  # the fourth frame after it came back is too late
+        ("001100", "2", (1, 1)),
+    ],
+)
+def test_how_often_an_object_is_found_again(visible, found_on, expected):
+    ious = np.array([0.3 if str(t) in found_on else 0.29 for t in range(len(visible))])
+    assert returns(ious, np.array([*visible]) == "1", within=3, overlap=0.3) == expected
 
 
 def test_box_iou_of_known_pairs():
@@ -194,7 +211,7 @@ def test_the_static_baseline_repeats_what_it_was_given(init):
 def test_folders_that_cannot_be_evaluated(tmp_path, broken):
     if broken != "nothing":
         write_sequence(tmp_path, "a", [square(0, 0, 0 if broken == "no object" else 4)] * 2)
-    annotation = tmp_path / "Annotations" / "a" / "00001.png"
+    annotation = tmp_path / "Annotations" / "a" / "00000.png"
     if broken == "no annotation":
         annotation.unlink()
     if broken == "empty folder":
@@ -202,7 +219,7 @@ def test_folders_that_cannot_be_evaluated(tmp_path, broken):
             path.unlink()
     expected = {
         "nothing": "JPEGImages",
-        "no annotation": r"a.00001\.png has no annotation",
+        "no annotation": r"has no annotation .*a.00000\.png",
         "no object": r"a.00000\.png shows no object",
         "empty folder": "JPEGImages.a holds no images",
     }

@@ -8,7 +8,7 @@ from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage
 from msdeaot_tracker.geometry import one_hot
 from msdeaot_tracker.memory import Memory
 from msdeaot_tracker.models import MSDeAOT
-from msdeaot_tracker.models.attention import attend, read_window
+from msdeaot_tracker.models.attention import attend, read_window, read_window_with_offsets
 from msdeaot_tracker.models.decoder import FPNDecoder
 from msdeaot_tracker.models.encoder import SwinEncoder
 from msdeaot_tracker.models.gpm import GatedPropagation
@@ -45,7 +45,7 @@ def logits(model: MSDeAOT, features, view: MemoryView) -> torch.Tensor:
 
 def scrambled(tokens: LayerTokens) -> LayerTokens:
     """The same values under the wrong keys (moving both together changes nothing: long-term memory has no order)."""
-    return LayerTokens(tokens.key, tokens.value.roll(3, dims=1), tokens.id_value.roll(3, dims=1), tokens.size)
+    return LayerTokens(tokens.key, tokens.value.roll(3, dims=1), tokens.id_value.roll(3, dims=1), size=tokens.size)
 
 
 @pytest.mark.parametrize("name", MULTI_SCALE)
@@ -93,13 +93,19 @@ def test_any_number_of_stages_and_any_strides():
 
 
 @pytest.mark.parametrize(
-    "stages",
-    [(), (Stage(16, 0, 32),), (Stage(8, 1, 32), Stage(16, 1, 32))],
-    ids=["none", "no layers first", "finer first"],
+    ("stages", "settings"),
+    [
+        ((), {}),
+        ((Stage(16, 0, 32),), {}),
+        ((Stage(8, 1, 32), Stage(16, 1, 32)), {}),
+        ((Stage(16, 1, 32), Stage(8, 1, 32)), {"propagation": "transformer"}),
+        ((Stage(16, 1, 36),), {"propagation": "transformer"}),
+    ],
+    ids=["none", "no layers first", "finer first", "two of transformers", "no whole heads"],
 )
-def test_stages_that_make_no_sense_are_errors(stages):
+def test_stages_that_make_no_sense_are_errors(stages, settings):
     with pytest.raises(InputError):
-        MSDeAOT(Preset("bad", ModelConfig("resnet_small", stages)))
+        MSDeAOT(Preset("bad", ModelConfig("resnet_small", stages, **settings)))
 
 
 def test_an_unknown_encoder_is_an_error_that_lists_the_encoders():
@@ -133,7 +139,7 @@ class TestAttention:
         query, key = torch.randn(2, n, 8), torch.randn(2, n, 8)
         value, id_value = torch.randn(2, n, 5), torch.randn(2, n, 5)
         relative = torch.randn(2, n, (2 * radius + 1) ** 2)
-        found = read_window(query, relative, LayerTokens(key, value, id_value, (rows, columns)), radius)
+        found = read_window(query, relative, LayerTokens(key, value, id_value, size=(rows, columns)), radius)
         for at in range(n):
             y, x = divmod(at, columns)
             weights, cells = [], []
@@ -148,14 +154,35 @@ class TestAttention:
             expected = torch.cat([(weights * v[:, cells]).sum(1) for v in (value, id_value)], dim=-1)
             assert torch.allclose(found[:, at], expected, atol=1e-5)
 
+    def test_window_with_values_of_offsets(self):
+        torch.manual_seed(0)
+        rows, columns, radius = 5, 11, 2
+        n, side = rows * columns, 2 * radius + 1
+        query, key, value = torch.randn(2, n, 8), torch.randn(2, n, 8), torch.randn(2, n, 4)
+        relative, offset_values = torch.randn(2, n, side**2), torch.randn(2, side**2, 4)
+        tokens = LayerTokens(key, value, size=(rows, columns))
+        found = read_window_with_offsets(query, relative, offset_values, tokens, radius)
+        for at in range(n):
+            y, x = divmod(at, columns)
+            cells = [(y + dy, x + dx) for dy in range(-radius, radius + 1) for dx in range(-radius, radius + 1)]
+            inside = [o for o, (v, u) in enumerate(cells) if 0 <= v < rows and 0 <= u < columns]
+            seen = [cells[o][0] * columns + cells[o][1] for o in inside]
+            logits = (query[:, at, None] * key[:, seen]).sum(-1) / 8**0.5 + relative[:, at, inside]
+            weights = logits.softmax(dim=1)[..., None]
+            expected = (weights * (value[:, seen] + offset_values[:, inside])).sum(1)
+            assert torch.allclose(found[:, at], expected, atol=1e-5)
+
     @pytest.mark.parametrize("band", [1, 46, 10_000])
     def test_the_window_does_not_depend_on_how_it_is_cut(self, band, monkeypatch):
         torch.manual_seed(0)
         query, relative = torch.randn(1, 161, 8), torch.randn(1, 161, 49)
-        tokens = LayerTokens(torch.randn(1, 161, 8), torch.randn(1, 161, 4), torch.randn(1, 161, 4), (7, 23))
+        tokens = LayerTokens(torch.randn(1, 161, 8), torch.randn(1, 161, 4), torch.randn(1, 161, 4), size=(7, 23))
         expected = read_window(query, relative, tokens, 3)
         monkeypatch.setattr("msdeaot_tracker.models.attention._BAND", {"default": band})
         assert torch.allclose(read_window(query, relative, tokens, 3), expected, atol=1e-6)
+        single = LayerTokens(tokens.key, tokens.value, size=tokens.size)
+        found = read_window_with_offsets(query, relative, torch.zeros(1, 49, 4), single, 3)
+        assert torch.allclose(found, expected[..., :4], atol=1e-6)
 
     @pytest.mark.parametrize("limit", [1, 200, 10_000])
     def test_global_attention_does_not_depend_on_how_it_is_cut(self, limit, monkeypatch):

@@ -7,10 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import parity
+import parity_dmaot
 import pytest
 import torch
 
-GOLDENS = sorted(path.name for path in parity.DATA.glob("*.npz") if not path.name.startswith(parity.ALPHA_REFINE))
+from msdeaot_tracker import memory
+
+GOLDENS = sorted(path.name for path in parity.DATA.glob("*.npz") if path.name.rsplit("_", 1)[0] in parity.TOLERANCES)
 
 
 def check(name: str) -> parity.Report:
@@ -94,6 +97,33 @@ def test_another_memory_policy_is_found(monkeypatch, name, wrong):
     monkeypatch.setattr(parity, "memory_config", lambda meta, *, vmos: replace(right(meta, vmos=vmos), **wrong))
     monkeypatch.setattr(parity, "compare_memory", lambda *_: None)  # by the numbers alone
     assert any("logits" in problem for problem in check(name).problems)
+
+
+def dmaot() -> parity.Report:
+    model = parity.build("r50_deaotl", parity.find_keys(parity.DATA, "r50_deaotl"))
+    return parity_dmaot.check(parity.DATA / "dmaot_a.npz", model)
+
+
+def test_memory_of_dmaot_is_reproduced():
+    report = dmaot()
+    assert report.problems == []
+    assert 0 < report.logits < report.tolerance.logits and report.label_pixels > 0
+
+
+@pytest.mark.parametrize("mistake", ["keys alone", "most alike leaves", "lag"])
+def test_another_memory_than_that_of_dmaot_is_found(monkeypatch, mistake):
+    likeness, config = memory._likeness, parity_dmaot.memory_config
+    if mistake == "keys alone":
+
+        def keys(entry):
+            return tuple(replace(tokens, value=tokens.key) for tokens in entry)
+
+        monkeypatch.setattr(memory, "_likeness", lambda one, two: likeness(keys(one), keys(two)))
+    elif mistake == "lag":
+        monkeypatch.setattr(parity_dmaot, "memory_config", lambda meta: replace(config(meta), short_term_lag=1))
+    else:
+        monkeypatch.setattr(memory, "_likeness", lambda a, b: -likeness(a, b))
+    assert any("logits" in problem for problem in dmaot().problems)
 
 
 @torch.inference_mode()

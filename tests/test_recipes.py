@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 import torch
 from test_training_data import LAYOUTS
 
 from msdeaot_tracker import InputError
+from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.config import PRESETS, MemoryConfig, ModelConfig, Preset, Stage, find_preset
 from msdeaot_tracker.data.catalogue import DATASETS
 from msdeaot_tracker.data.mixing import MixConfig
+from msdeaot_tracker.evaluation.published import PUBLISHED
 from msdeaot_tracker.initializers.lite_net import BoxToMaskNet
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.training import estimates
 from msdeaot_tracker.training.config import TrainConfig
 from msdeaot_tracker.training.engine import make_fabric
 from msdeaot_tracker.training.estimates import LiveMemory, estimate
-from msdeaot_tracker.training.mixes import Mix
-from msdeaot_tracker.training.recipes import IMAGENET, INITIALIZER, RECIPES, SCRATCH, find_recipe, fine_tuning
+from msdeaot_tracker.training.recipe_types import IMAGENET, INITIALIZER, SCRATCH, Mix
+from msdeaot_tracker.training.recipes import RECIPES, find_recipe, fine_tuning
 from msdeaot_tracker.training.sharing import share_out
 
 TRACKERS = [recipe for recipe in RECIPES.values() if recipe.preset != INITIALIZER]
@@ -76,14 +77,46 @@ def test_the_reports_phases():
     assert RECIPES["msdeaot-r50-phase1"].data.config.size == 465
 
 
-@pytest.mark.parametrize(("short", "preset"), [("r50", "r50-deaot-l"), ("swinb", "swinb-deaot-l")])
-def test_the_mixes_of_table_2_grow(short, preset):
-    rows = [RECIPES[f"table2-{short}-{row}"] for row in range(1, 6)]
-    mixes = [set(recipe.data.datasets) for recipe in rows]
-    assert all(less < more for less, more in pairwise(mixes))
-    assert mixes[0] == {"youtube-vos", "davis"}
-    assert mixes[-1] == set(RECIPES["msdeaot-swinb-phase2"].data.datasets) | {"davis"}
-    assert all(recipe.preset == preset and "our" not in recipe.about for recipe in rows)
+TABLE_2 = """
+1 | R50 | VISOR, MOSE | 69.4
+2 | R50 | VISOR, YouTube-VOS, DAVIS | 72.4
+3 | R50 | VISOR, YouTube-VOS, DAVIS, MOSE | 72.6
+4 | R50 | VISOR, YouTube-VOS, DAVIS, MOSE, EgoTracks | 73.4
+5 | R50 | VISOR, YouTube-VOS, DAVIS, MOSE, LaSOT | 73.3
+6 | R50 | VISOR, YouTube-VOS, DAVIS, MOSE, GOT-10k | 73.3
+7 | Swin-B | VISOR | 70.7
+8 | Swin-B | VISOR, VIPSeg | 71.2
+9 | Swin-B | VISOR, MOSE | 73.3
+"""
+ROWS = [[cell.strip() for cell in line.split("|")] for line in TABLE_2.strip().splitlines()]
+
+
+@pytest.mark.parametrize(("row", "backbone", "data", "success"), ROWS)
+def test_table_2_has_the_reports_rows(row, backbone, data, success, capsys):
+    recipe = RECIPES[f"table2-{row}"]
+    assert recipe.preset == {"R50": "r50-deaot-l", "Swin-B": "swinb-deaot-l"}[backbone]
+    assert list(recipe.data.datasets) == data.lower().replace("got-10k", "got10k").split(", ")
+    assert recipe.start == f"{recipe.preset}-phase1" and recipe.config == RECIPES["msdeaot-swinb-phase2"].config
+    (published,) = (entry for entry in PUBLISHED if entry.recipe == recipe.name)
+    assert published.tracker == f"{backbone.replace('-', '')}-DeAOT-L on {data}"
+    assert published.success == pytest.approx(float(success) / 100)
+    assert (published.dataset, published.protocol) == ("trek150", "ope")
+    assert main(["train", "--list"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith(f"table2-{row} "))
+    assert line.endswith(f"row {row} of the report's Table 2; published success ope {success}%")
+    assert all("PASCAL" not in text and "pascal-s" not in text for text in (recipe.about, recipe.ours))
+
+
+def test_every_published_recipe_is_one():
+    assert {entry.recipe for entry in PUBLISHED if entry.recipe} <= RECIPES.keys()
+    assert [name for name in RECIPES if name.startswith("table2")] == [f"table2-{row}" for row in range(1, 10)]
+
+
+def test_phase_1_is_made_of_the_five_sets_that_the_report_cites():
+    for name in ("msdeaot-swinb", "msdeaot-r50", "r50-deaot-l", "swinb-deaot-l"):
+        stills = RECIPES[f"{name}-phase1"].data.datasets
+        assert sorted(stills) == ["coco", "ecssd", "msra10k", "sbd", "voc"]
+    assert "pascal-s" in DATASETS
 
 
 def test_a_mix_takes_gaps_repeats_and_merging_from_the_aot_recipe(tmp_path):
@@ -103,7 +136,7 @@ def test_every_dataset_that_is_missing_is_named(tmp_path):
     with pytest.raises(InputError) as caught:
         Mix(("davis", "mose", "visor")).open({"davis": tmp_path / "davis", "mose": tmp_path / "gone"})
     words = str(caught.value)
-    for part in ("3 of 3", "train.txt", str(tmp_path / "gone"), "henghuiding.github.io/MOSE", "--data visor=DIR"):
+    for part in ("3 of 3", "JPEGImages", str(tmp_path / "gone"), "henghuiding.github.io/MOSE", "--data visor=DIR"):
         assert part in words
 
 

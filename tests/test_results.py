@@ -60,7 +60,7 @@ def test_the_toolkits_results_survive_being_read_and_written(tmp_path):
     ("text", "length", "message"),
     [
         ("1,2,3,4\n1,2,3,4\n", 3, "line 3: 2 boxes for a run of 3 frames"),
-        ("1,2,3,4\n1,2,3,4\n", 1, "line 2: 2 boxes for a run of 1 frames"),
+        ("1,2,3,4\n1,2,3,4\n", 1, "line 2: 2 boxes for a run of 1 frame$"),
         ("1,2,3,4\n1,2,3\n", 2, "line 2: 3 values"),
         ("1,2,3,4\n1,2,3,4", 2, "line 2: the line does not end, so the file was cut there"),
         ("", 2, "is empty"),

@@ -45,6 +45,17 @@ def tiny_swin() -> MSDeAOT:
     return MSDeAOT(Preset("", settings, MEMORY, TrackerConfig(long_edge=96)), encoder).eval()
 
 
+def tiny_aot() -> MSDeAOT:
+    torch.manual_seed(0)
+    settings = replace(
+        TINY.model, stages=(Stage(16, 2, 32, memory_stride=2),), propagation="transformer", decoder="fpn"
+    )
+    model = MSDeAOT(replace(TINY, model=settings)).eval()
+    for layer in model.layers:  # it starts at 0, where it says nothing
+        nn.init.normal_(layer.short_term.relative_value)
+    return model
+
+
 def frozen_tiny() -> MSDeAOT:
     torch.manual_seed(0)
     return MSDeAOT(replace(TINY, model=replace(TINY.model, frozen_batch_norm=True)))
@@ -62,9 +73,10 @@ def as_batch(frames: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torc
 class TestWhatIsTrainedIsWhatTracks:
     """Against the Tracker's own results, on several objects, after memory has grown and evicted."""
 
-    @pytest.mark.parametrize("align_corners", [True, False])
-    def test_logits_and_labels_frame_by_frame(self, clip, align_corners):
-        model = tiny() if align_corners else tiny_swin()
+    @pytest.mark.parametrize("build", [tiny, tiny_swin, tiny_aot])
+    def test_logits_and_labels_frame_by_frame(self, clip, build):
+        model = build()
+        align_corners = model.preset.model.align_corners
         rows, columns = (81, 97) if align_corners else (80, 96)
         pictures, masks = clip.frames[:, :rows, :columns], clip.labels[:, :rows, :columns]
         frames, labels = as_batch(pictures, masks)
@@ -104,6 +116,14 @@ def test_channels_are_another_naming_of_the_identities(clip, channels):
         plain = rollout(model, frames, labels, MEMORY)
     assert torch.allclose(found, expected, atol=1e-3)
     assert not torch.allclose(found, plain, atol=1e-2)
+
+
+def test_every_parameter_of_a_transformer_learns(clip):
+    model = tiny_aot().train()
+    frames, labels = as_batch(clip.frames, clip.labels)
+    rollout(model, frames[:, :3], labels[:, :3], MEMORY)[:, 1:, :2].square().mean().backward()
+    own = {name: p.grad for name, p in model.named_parameters() if not name.startswith("encoder.")}
+    assert [name for name, gradient in own.items() if gradient is None or not gradient.abs().sum() > 0] == []
 
 
 def test_true_masks_reach_the_memory_of_later_frames_only(clip):
@@ -358,7 +378,7 @@ class TestParameters:
         torch.manual_seed(0)
         encoder = SwinEncoder(24, depths=(2, 2, 2), heads=(2, 2, 2), window=3, drop_path=0.9)
         model = nn.Module()
-        model.preset, model.encoder = replace(TINY, model=replace(TINY.model, encoder="swin_base")), encoder
+        model.encoder_name, model.encoder = "swin_base", encoder
         images = torch.rand(2, 3, 48, 48)
 
         def repeats(stride: int) -> bool:

@@ -177,11 +177,10 @@ def cut(text: str) -> str:
         (lambda text: None, "does not exist"),
         (cut, "line 56: the line does not end, so the file was cut there"),
         (lambda text: text.rstrip("\n")[:-1], "line 90: the line does not end"),
-        (lambda text: text + "1,1,1,1\n", "line 91: 91 boxes for a run of 90 frames"),
         (lambda text: "".join(text.splitlines(keepends=True)[:50]), "line 51: 50 boxes for a run of 90 frames"),
         (lambda text: text.replace(".", "x", 1), "line 1: "),
     ],
-    ids=["missing", "cut", "last line cut", "a line too many", "lines missing", "garbled"],
+    ids=["missing", "cut", "last line cut", "lines missing", "garbled"],
 )
 def test_a_run_that_cannot_be_scored_is_named_and_counted(golden, capsys, damage, problem):
     path = result(golden, OPE_FILE)
@@ -200,6 +199,51 @@ def test_a_run_that_cannot_be_scored_is_named_and_counted(golden, capsys, damage
     assert losing["overall"]["success_score"] == pytest.approx(np.mean(rest), abs=1e-12)
     assert steady["coverage"]["problems"] == []
     assert largest_difference(EXPECTED["ope"]["steady"]["overall"], steady["overall"]) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("oddity", "note"),
+    [
+        (lambda text: text + "1,1,1,1\n" * 3, "line 91: 93 boxes for a run of 90 frames; those after it left out"),
+        (lambda text: text.replace("\n", ",\n"), "line 1: a separator after the last value (90 such lines)"),
+    ],
+    ids=["longer", "trailing commas"],
+)
+def test_an_odd_file_that_has_one_meaning_is_scored_and_noted(golden, oddity, note):
+    path = result(golden, OPE_FILE)
+    path.write_text(oddity(path.read_text()))
+    code, scores = score_golden(golden, "ope")
+    assert code == 1
+    assert largest_difference(EXPECTED["ope"]["losing"]["overall"], scores["losing"]["overall"]) < 1e-12
+    assert scores["losing"]["coverage"]["problems"] == [f"{path}, {note}"]
+
+
+def test_results_of_pytracking_are_scored_where_they_lie(golden, tmp_path, capsys):
+    """Its normalized precision is no more than 1 where objects are hidden, as they are here."""
+    theirs = tmp_path / "tracking_results" / "losing" / "default"
+    theirs.mkdir(parents=True)
+    for path in (golden / "results" / "TREK-150" / "losing" / "ope").glob("*.txt"):
+        (theirs / path.name).write_text(path.read_text().replace(",", "\t"))
+    _, scores = score_golden(golden, "ope", "--layout", "pytracking", "--results", str(tmp_path / "tracking_results"))
+    overall = scores["losing/default"]["overall"]
+    for key in ("success_score", "normalized_precision_score"):
+        assert overall[key] == pytest.approx(EXPECTED["ope"]["losing"]["overall"][key], abs=1e-12)
+    assert max(overall["normalized_precision_curve"]) <= 1
+
+
+def test_a_dataset_without_interactions_is_not_said_to_be_all_scored(golden, tmp_path, capsys, caplog):
+    for path in golden.rglob("anchors_hoi.txt"):
+        path.unlink()
+    code, scores = score_golden(golden, "hoi")
+    assert code == 1 and all("nothing to do" in entry["coverage"]["problems"][0] for entry in scores.values())
+    dataset = ["--dataset", "trek150", str(golden / "dataset")]
+    results = ["--results", str(golden / "results")]
+    page = tmp_path / "page.html"
+    assert main(["report", *dataset, *results, "--protocol", "hoi", "--out", str(page)]) == 1
+    assert "nothing to do" in page.read_text() and "was scored" not in page.read_text()
+    out = ["--out", str(tmp_path / "out"), "--tracker", "static"]
+    assert main(["evaluate", *dataset, "--protocol", "hoi", *out]) == 1
+    assert "hoi: none of the 5 sequences has interactions" in caplog.text
 
 
 @pytest.mark.parametrize(("old", "new"), [("\n", "\r\n"), (",", "\t"), (",", "  ")], ids=["windows", "tabs", "spaces"])

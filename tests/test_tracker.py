@@ -157,6 +157,19 @@ def test_one_memory_per_object(model, video):
     assert np.array_equal(alone.track(video[1]).labels, single.track(video[1]).labels)
 
 
+def test_each_object_remembers_its_own_frames(model, video):
+    preset = override(model.preset, "memory.policy=per_object", "memory.long_term_gap=1", "memory.long_term_max=2")
+    tracker = Tracker(model, preset=preset)
+    tracker.initialize(video[0], {1: mask_at(10, 10)})
+    tracker.track(video[1], {2: mask_at(50, 20)})
+    for image in video[2:5]:
+        tracker.track(image)
+    held = tracker._groups[0].memory.long_term.frames_by_object
+    assert held[0][-2:] == (0, 1) and held[1][-2:] == (0, 1)  # references
+    assert held[2][-1] == 1 and 0 not in held[2]
+    assert all(len(frames) <= 2 for frames in held.values())
+
+
 def test_specks_of_a_propagated_mask_do_not_stretch_its_box(model, video):
     targets = {1: mask_at(10, 20) | mask_at(70, 2, 2, 2)}
     plain = Tracker(model)
@@ -295,9 +308,8 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("image", "named"),
         [
-            (np.zeros((64, 80), np.uint8), r"\(64, 80\)"),
-            (np.zeros((64, 80, 4), np.uint8), r"\(64, 80, 4\)"),
-            (np.zeros((64, 80, 3), np.uint16), "uint16"),
+            (np.zeros((64, 80, 2), np.uint8), r"\(64, 80, 2\)"),
+            (np.zeros((64, 80, 3), np.int32), "int32"),
             (np.zeros((64, 80, 3), np.float32), "float32"),
             (np.zeros((0, 80, 3), np.uint8), "empty"),
             ([[1, 2, 3]], "list"),
@@ -477,3 +489,37 @@ def test_a_full_device_is_explained(model, video, monkeypatch):
     monkeypatch.setattr(model, "propagate", fail)
     with pytest.raises(TrackerError, match=r"tracking 1 objects at 81x65 .*long_edge"):
         tracker.track(video[1])
+
+
+def test_an_object_that_is_lost_on_its_first_frame_is_named(model, video, caplog):
+    tracker = Tracker(model)
+    result = tracker.initialize(video[0], {4: mask_at(10, 20), 9: mask_at(10, 20)})
+    assert "object 4 has the same pixels as object 9" in caplog.text and not result.masks[4].any()
+    caplog.clear()
+    tracker.initialize(video[0], {4: (10, 20, 16, 12), 9: (10, 20, 16, 12)})
+    assert "object 4 has the same pixels as object 9" in caplog.text
+    caplog.clear()
+    tracker.initialize(video[0], {1: mask_at(10, 20)})
+    tracker.track(video[0], {2: np.ones(SIZE, bool)})
+    assert "object 1 has the same pixels as object 2" in caplog.text
+    caplog.clear()
+    tracker.initialize(video[0], {1: mask_at(10, 20), 2: mask_at(12, 22, 4, 4), 3: mask_at(40, 30)})
+    assert "same pixels" not in caplog.text
+
+
+def test_an_object_that_vanishes_at_the_networks_size_is_named(model, caplog):
+    image = np.zeros((640, 800, 3), np.uint8)
+    mask = np.zeros((640, 800), bool)
+    mask[[301, 104], [401, 103]] = True  # far apart, and between the pixels that the network sees
+    Tracker(model).initialize(image, {6: mask, 7: ~mask})
+    assert "object 6 is so thin that none of its 2 pixels is left at 97x81: it is not seen" in caplog.text
+    assert "object 7" not in caplog.text
+
+
+def test_images_and_masks_in_other_spellings_track_alike(model, video):
+    plain, other = Tracker(model), Tracker(model)
+    plain.initialize(video[0], {1: mask_at(10, 20)})
+    other.initialize(torch.from_numpy(video[0]).permute(2, 0, 1), {1: torch.from_numpy(mask_at(10, 20))[None].float()})
+    for image in video[1:4]:
+        expected, found = plain.track(image), other.track(np.dstack([image, image[..., 0]]))
+        np.testing.assert_array_equal(found.labels, expected.labels)

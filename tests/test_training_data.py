@@ -629,7 +629,7 @@ def test_check_command(root, tmp_path, capsys):
         path.unlink()
     assert main([*command, "--videos", "1"]) == 1
     output = capsys.readouterr().out
-    assert "1 videos, 5 frames" in output and "5 missing frames" in output and "no clips can be drawn" in output
+    assert "1 video, 5 frames" in output and "5 missing frames" in output and "no clips can be drawn" in output
     assert main([*command, "--videos", "3"]) == 2
     assert "--videos 3: there are 2" in capsys.readouterr().err
     assert main([*command, "--threads", "0"]) == 2

@@ -91,6 +91,17 @@ class TestHeldOut:
         assert [s.clip.visibility.shape[1] for s in usual[:3]] == [1, 2, 1]
         assert usual[3].clip.visibility.min() == 0 < usual[3].clip.visibility[0].min()
 
+    def test_small_ones_are_tiny_fast_and_leaving(self):
+        size = (640, 360)
+        tiny, fast, leaving = HeldOut(count=3, frames=30, size=size, kind="small")
+        assert [s.name for s in (tiny, fast, leaving)] == ["000-tiny", "001-fast", "002-leaving"]
+        for sequence in (tiny, fast, leaving):
+            pixels = np.count_nonzero(sequence.clip.labels[0])
+            assert 16 < pixels < (0.08 * size[1]) ** 2
+        assert leaving.clip.visibility.min() == 0
+        with pytest.raises(InputError, match="kind 'large'"):
+            HeldOut(kind="large")
+
     @pytest.mark.parametrize(
         ("arguments", "named"),
         [("--count 0", "count=0"), ("--frames 1", "frames=1"), ("--seed -1", "seed=-1"), ("--size 8x64", "width=8")],

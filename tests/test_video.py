@@ -1,15 +1,22 @@
 import logging
 import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
+import video_files
 from PIL import Image
 
+import msdeaot_tracker.overlay as overlay_module
 from msdeaot_tracker.images import mask_objects, palette, read_image, read_mask, write_image, write_mask
+from msdeaot_tracker.overlay import OverlayWriter, draw_overlay
 from msdeaot_tracker.types import Box, FrameResult, InputError
-from msdeaot_tracker.video import OverlayWriter, draw_overlay, open_source
+from msdeaot_tracker.video import open_source
 
 FOLDER = "Bilder – 图像"  # cv2.imread cannot open such paths on Windows
 
@@ -295,6 +302,98 @@ def test_a_video_that_breaks_off_gives_its_frames_then_an_error(folder):
     assert 5 < len(frames) < 60
 
 
+def check_frames(path: Path, times: list[float], first: int = 0) -> None:
+    """Every frame is there, in its order, with its time."""
+    found = list(open_source(path))
+    np.testing.assert_allclose([frame.time for frame in found], times, atol=2e-3)
+    for index, frame in enumerate(found, first):
+        assert abs(int(frame.image[24, 32, 1]) - video_files.grey_of(index)) <= 4
+
+
+def test_a_video_of_varying_rate(folder):
+    times = [0, 0.04, 0.08, 0.5, 0.54, 1.9, 1.95]
+    path = video_files.write(folder / "vfr.mkv", times)
+    check_frames(path, times)
+    assert open_source(path).length is None
+
+
+def test_sound_that_is_longer_than_the_picture(folder):
+    times = [index / 25 for index in range(30)]
+    check_frames(video_files.write(folder / "audio.webm", times, "libvpx", audio=4), times)
+
+
+def test_a_picture_that_starts_late(folder):
+    times = [1.5 + index / 25 for index in range(10)]
+    check_frames(video_files.write(folder / "late.mkv", times, audio=3), times)
+
+
+def test_a_video_cut_by_copy(folder):
+    times = [index / 25 for index in range(50)]
+    source = video_files.write(folder / "whole.mp4", times, options={"g": "50", "bf": "2"})
+    path = video_files.cut_by_copy(folder / "cut.mp4", source, 30 / 25)
+    check_frames(path, times[:20], first=30)
+    assert open_source(path).length == 20
+
+
+def test_av1(folder):
+    times = [index / 25 for index in range(6)]
+    check_frames(video_files.write(folder / "av1.mp4", times, "libsvtav1"), times)
+
+
+def test_a_stream_that_breaks_off_ends(folder):
+    path = video_files.write(folder / "a.mkv", [index / 25 for index in range(50)])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    assert 10 < len(list(open_source(path))) < 50
+
+
+def test_a_stream_that_begins_between_key_frames(folder, caplog):
+    path = video_files.write(folder / "a.ts", [index / 25 for index in range(50)], options={"g": "20", "bf": "0"})
+    data = path.read_bytes()
+    path.write_bytes(data[188 * (len(data) // 188 // 4) :])
+    found = list(open_source(path))
+    assert 20 <= len(found) < 50 and found[0].index == 0
+    assert abs(int(found[-1].image[24, 32, 1]) - video_files.grey_of(49)) <= 4
+
+
+def test_damage_in_the_middle_names_the_frame(folder):
+    path = video_files.write(folder / "a.mp4", [index / 25 for index in range(50)])
+    with av.open(str(path)) as container:
+        entry = container.streams.video[0].index_entries[25]
+    data = bytearray(path.read_bytes())
+    data[entry.pos + 4 : entry.pos + entry.size] = bytes(entry.size - 4)
+    path.write_bytes(data)
+    found = []
+    with pytest.raises(InputError, match=r"frame \d+ of .*a\.mp4 is damaged"):
+        for frame in open_source(path):
+            found.append(frame)
+    assert 20 < len(found) <= 26
+
+
+@pytest.mark.parametrize("name", ["with: colon.mp4", "50%d.mp4", "a?b.mp4"])
+def test_names_that_mean_something_to_ffmpeg(folder, name):
+    assert len(list(open_source(write_video(folder / "a.mp4").rename(folder / name)))) == 10
+
+
+def test_a_playlist_leads_nowhere(folder):
+    write_video(folder / "a.mp4")
+    (folder / "list.m3u8").write_text("#EXTM3U\n#EXTINF:1,\nhttp://localhost:9/a.mp4\n#EXT-X-ENDLIST\n")
+    (folder / "list.ffconcat").write_text(f"ffconcat version 1.0\nfile '{folder}/a.mp4'\n")
+    for name in ("list.m3u8", "list.ffconcat"):
+        with pytest.raises(InputError, match=name):
+            list(open_source(folder / name))
+
+
+def test_sound_alone_is_no_video(folder):
+    with av.open(str(folder / "a.mka"), "w") as container:
+        sound = container.add_stream("libopus", rate=48000)
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.int16), format="s16", layout="stereo")
+        samples.pts, samples.rate = 0, 48000
+        container.mux(sound.encode(samples))
+        container.mux(sound.encode(None))
+    with pytest.raises(InputError, match=r"a\.mka holds no video"):
+        open_source(folder / "a.mka")
+
+
 # Overlay
 
 
@@ -316,6 +415,43 @@ def test_an_overlay_can_be_read_back(folder, height, width):
     assert [round(int(frame.image.mean()) / 40) for frame in frames] == [0, 1, 2, 3, 4]
 
 
+def test_an_overlay_is_what_browsers_play_and_keeps_the_times(folder):
+    times = [0.0, 0.04, 0.5, 0.54]
+    with OverlayWriter(folder / "o.mp4", fps=25) as overlay:
+        for time in times:
+            overlay.write(ramp(), result_of(np.zeros((24, 32), np.int32), {}, {}), time)
+    with av.open(str(folder / "o.mp4")) as container:
+        (stream,) = container.streams
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+    np.testing.assert_allclose([frame.time for frame in open_source(folder / "o.mp4")], times, atol=1e-4)
+
+
+def test_an_overlay_plays_after_a_kill(folder):
+    path = folder / "o.mp4"
+    code = f"""
+import os, numpy as np
+from msdeaot_tracker.overlay import OverlayWriter
+from msdeaot_tracker.types import FrameResult
+overlay = OverlayWriter({str(path)!r}, fps=10)
+for level in range(40):
+    overlay.write(np.full((48, 64, 3), 5 * level, np.uint8), FrameResult(0, np.zeros((48, 64), np.int32), {{}}, {{}}))
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", code], timeout=120)
+    found = list(open_source(path))
+    assert 38 <= len(found) <= 40
+    assert all(abs(int(frame.image[24, 32, 0]) - 5 * index) <= 6 for index, frame in enumerate(found))
+
+
+def test_without_an_encoder_for_h264_there_is_a_warning(folder, monkeypatch, caplog):
+    monkeypatch.setattr(overlay_module, "_H264", {})
+    with OverlayWriter(folder / "o.mp4", fps=12.5) as overlay:
+        for _ in range(5):
+            overlay.write(ramp(), result_of(np.zeros((24, 32), np.int32), {}, {}))
+    assert "no H.264 encoder here" in caplog.text and "o.mp4 is MPEG-4 part 2" in caplog.text
+    assert len(list(open_source(folder / "o.mp4"))) == 5
+
+
 def test_what_an_overlay_shows():
     image = np.full((240, 320, 3), 100, np.uint8)
     labels = np.zeros((240, 320), np.int32)
@@ -329,6 +465,16 @@ def test_what_an_overlay_shows():
     assert drawn[175, 230].tolist() == (50 + hue * 255 // hue.max() // 2).tolist()
     assert (drawn[220:] == 100).all() and (drawn[:60] == 100).all()
     assert (drawn[62:80, 60:120] == 255).any()  # the text above its box
+
+
+def test_an_overlay_may_show_where_the_network_looked():
+    image = np.full((240, 320, 3), 100, np.uint8)
+    views = {1: Box(40, 50, 100, 100), 2: Box(-20, 150, 100, 100)}
+    result = replace(result_of(np.zeros((240, 320), np.int32), {1: None, 2: None}, {1: 0.0, 2: 0.0}), views=views)
+    np.testing.assert_array_equal(draw_overlay(image, result), image)
+    drawn = draw_overlay(image, result, views=True)
+    assert (drawn[50, 40:140] == 255).all() and (drawn[50:150, 139] == 255).all()
+    assert (drawn[150, :80] == 255).all() and (drawn[200, 10] == 100).all()
 
 
 def test_an_overlay_that_cannot_be_written(folder):

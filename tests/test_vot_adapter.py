@@ -206,7 +206,7 @@ def test_a_damaged_frame_is_named_in_the_log(started, frames, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(frames.paths[0].read_bytes()[:40])
     tracker = started(STATIC)
-    with pytest.raises(TrackerException, match=r"not an image: .*broken\.png") as caught:
+    with pytest.raises(TrackerException, match=r"broken\.png") as caught:
         tracker.initialize(_Frame(broken), [ObjectStatus(Mask(frames.masks[0]), {})])
     assert "Traceback" not in caught.value.log
 

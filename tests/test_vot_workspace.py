@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from msdeaot_integration import registry_path, stack_path
@@ -54,6 +56,25 @@ def test_several_objects_have_their_own_truth(tmp_path):
     sequence = load_sequence(str(tmp_path / "clip"))
     assert set(sequence.objects()) == {"a", "b"}
     assert sequence.frame(2).object("b").x == 1
+
+
+def test_the_readmes_sequences_of_your_own_make_a_workspace(tmp_path, monkeypatch):
+    from vot.workspace import Workspace
+
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    code = readme.partition("Sequences of your own:")[2].partition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(code, {"frames": FRAMES, "boxes": BOXES})
+    write_sequence("ws/sequences/other", FRAMES, BOXES)
+    workspace = Workspace.load(str(tmp_path / "ws"))
+    assert list(workspace.dataset.list()) == ["mine", "other"]
+    assert len(workspace.stack.experiments) == 4
+    assert "MSDeAOT" in workspace.registry
+    mine = next(sequence for sequence in workspace.dataset if sequence.name == "mine")
+    assert [mine.values(i)["anchor"] for i in range(4)] == [1, 1, 0, -1]
+    config = (tmp_path / "ws" / "config.yaml").read_text()
+    write_sequence("ws/sequences/third", FRAMES, BOXES)
+    assert (tmp_path / "ws" / "config.yaml").read_text() == config
 
 
 def test_frames_can_be_files(tmp_path):

@@ -517,8 +517,8 @@ def test_download_and_verify(things, capsys, tmp_path, cache):
     find_path("thing").write_bytes(OTHER)
     assert main(["weights", "verify", "thing", "other"]) == 2
     assert "missing or damaged: thing, other" in capsys.readouterr().err
-    assert main(["weights", "download", "hqtrack-vmos"]) == 2
-    assert str(find_path("hqtrack-vmos")) in capsys.readouterr().err
+    assert main(["weights", "download", "vmos"]) == 2
+    assert str(find_path("vmos")) in capsys.readouterr().err
 
 
 def test_convert(official_file, tmp_path, capsys):
@@ -533,4 +533,4 @@ def test_convert(official_file, tmp_path, capsys):
     assert half.stat().st_size < 0.55 * out.stat().st_size
     assert load_model(weights=half, device="cpu").preset.name == "deaot-t"
     assert main(["weights", "convert", str(path), "--preset", "deaot-s", "--out", str(out)]) == 2
-    assert "is missing" in capsys.readouterr().err
+    assert "it is for the preset deaot-t" in capsys.readouterr().err

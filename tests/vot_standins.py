@@ -6,6 +6,8 @@ import numpy as np
 from msdeaot_integration.static_box import StaticResult, StaticTracker
 from msdeaot_integration.trax_server import prepare_output, serve
 
+from msdeaot_tracker import read_image
+
 
 class Forgetful(StaticTracker):
     """Loses its object on the third and fourth frame."""
@@ -38,9 +40,9 @@ class Failing(StaticTracker):
 
 def forgetful(answer):
     prepare_output()
-    serve(Forgetful(), answer=answer)
+    serve(Forgetful(), read_image, answer=answer)
 
 
 def failing(expected):
     prepare_output()
-    serve(Failing(KeyError), expected=(KeyError,) if expected else ())
+    serve(Failing(KeyError), read_image, expected=(KeyError,) if expected else ())

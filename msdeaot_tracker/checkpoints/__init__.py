@@ -1,8 +1,8 @@
-"""Weights on disk: our format, official releases of DeAOT and VMOS, ImageNet encoders, and models built from them."""
+"""Weights on disk: our format, releases of AOT, DeAOT and VMOS, ImageNet encoders; and models built from them."""
 
 from .cache import file_sha256, find_weights
 from .imagenet import load_imagenet
-from .io import load_model, load_state, save_checkpoint, shipped_weights
+from .io import load_model, load_state, locate_weights, save_checkpoint, shipped_weights
 
 __all__ = [
     "file_sha256",
@@ -10,6 +10,7 @@ __all__ = [
     "load_imagenet",
     "load_model",
     "load_state",
+    "locate_weights",
     "save_checkpoint",
     "shipped_weights",
 ]

@@ -13,7 +13,7 @@ from typing import Literal
 import platformdirs
 
 from ..types import CheckpointError
-from .zoo import Release, find_release
+from .zoo import MANIFEST, Release, find_release
 
 CACHE_VARIABLE = "MSDEAOT_CACHE"
 
@@ -66,6 +66,19 @@ def _packaged(release: Release) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
+def resolve_weights(weights: str | os.PathLike[str]) -> Path:
+    """A file, which need not exist, or, where there is none, the downloaded file of public weights of that name.
+
+    CheckpointError: weights of that name are not downloaded; neither a file nor such a name.
+    """
+    path = Path(weights)
+    if path.is_file() or path.suffix or len(path.parts) != 1:
+        return path
+    if path.name in MANIFEST:
+        return find_weights(path.name)
+    raise CheckpointError(f"cannot read weights {path}: no such file, and no such name in `msdeaot weights list`")
+
+
 def file_sha256(path: str | os.PathLike[str]) -> str:
     """Hexadecimal digest, as result files name weights."""
     digest = hashlib.sha256()
@@ -98,7 +111,7 @@ def recorded(path: Path) -> Fingerprint | None:
     try:
         content = json.loads(_record_path(path).read_text(encoding="utf-8"))
         return Fingerprint(content["sha256"], content["size"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

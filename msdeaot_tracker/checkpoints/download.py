@@ -262,7 +262,7 @@ def _resume_point(part: Path, url: str) -> tuple[int, str | None, int | None]:
         origin, size = json.loads(_origin(part).read_text()), part.stat().st_size
         if origin["url"] == url and origin["validator"] and size <= (origin["total"] or size):
             return size, origin["validator"], origin["total"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         logger.debug("nothing to go on from at %s", part)
     return 0, None, None
 

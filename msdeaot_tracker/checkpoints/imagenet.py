@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from ..types import CheckpointError, InputError
 from .cache import find_weights
-from .convert import check_shapes
-from .io import read_state
+from .state_dicts import check_tensors, read_state
 
 # Encoder -> pattern of one of our keys -> timm's key. torchvision names a ResNet's tensors in the same way.
 _NAMES: dict[str, dict[str, str]] = {
@@ -59,7 +58,8 @@ class Encoding(Protocol):
 def load_imagenet(model: Encoding, path: str | os.PathLike[str] | None = None) -> None:
     """Fill the encoder of `model`, frozen statistics included, and nothing else.
 
-    path: a state dict as timm names it, safetensors or a PyTorch checkpoint; None: the downloaded file of the manifest.
+    path: a state dict as timm names it, safetensors or a PyTorch checkpoint, or the name of public weights; None: the
+          downloaded file of the manifest.
 
     InputError: of such an encoder there are no public weights. CheckpointError: no file, or one that does not fit.
     """
@@ -83,7 +83,7 @@ def from_timm(name: str, found: Mapping[str, Tensor], own: Mapping[str, Tensor])
         found = {_from_port(key): x for key, x in found.items()}
     keys = {key: _timm_key(name, key) for key in own if not re.fullmatch(_OURS, key)}
     used = {key: tensor for key, tensor in found.items() if not re.fullmatch(_UNUSED[name], key)}
-    check_shapes({theirs: tuple(own[key].shape) for key, theirs in keys.items()}, used)
+    check_tensors({theirs: tuple(own[key].shape) for key, theirs in keys.items()}, used)
     return {key: used[keys[key]] if key in keys else tensor for key, tensor in own.items()}
 
 

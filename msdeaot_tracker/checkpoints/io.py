@@ -1,7 +1,7 @@
 """Reading and writing weights; building a model from a preset and its weights.
 
-Our format is a safetensors file whose metadata hold `format`, `preset` and `config`. Official DeAOT and VMOS files
-(.pth, `state_dict` inside) are recognised by their keys. Nothing a file contains is ever executed.
+Our format is a safetensors file whose metadata hold `format`, `preset` and `config`. Official AOT, DeAOT and VMOS
+weights, and ours in a file of another kind, are recognised by their keys.
 """
 
 from __future__ import annotations
@@ -9,33 +9,32 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
-from safetensors.torch import save as serialize
 from torch import Tensor
 
-from ..config import DEFAULT_PRESET, ModelConfig, Preset, Stage, config_as_dict, find_preset, override
+from ..config import DEFAULT_PRESET, PRESETS, ModelConfig, Preset, Stage, config_as_dict, find_preset, override
 from ..device import pick_device
 from ..models import MSDeAOT
 from ..types import CheckpointError
-from .cache import find_weights
-from .convert import check_shapes, convert, official_layout
+from .cache import find_weights, resolve_weights
+from .convert import convert, identify_official
+from .state_dicts import check_tensors, find_state, is_safetensors, read_state, read_tensors, write_tensors
 from .zoo import MANIFEST
 
 FORMAT = "msdeaot-tracker-1"
+_ANYBODYS = (None, "pt")  # formats of safetensors files that are not ours
 _TRAINING_ONLY = frozenset({"dropout", "drop_path"})  # settings that do not change what weights mean
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """The content of a weights file; `preset` and `config` are known for our own format only."""
+    """The content of a weights file; `config` is known for our own format only, `preset` also from public names."""
 
     path: Path
     state: dict[str, Tensor]
@@ -53,7 +52,8 @@ def load_model(
     """A model in evaluation mode on `device`, with its weights; `model.preset` says what it is.
 
     preset:    a name in PRESETS; None: the one that `weights` was saved from, or the default without `weights`.
-    weights:   our format or an official file; None: those that ship with the preset, or were downloaded for it.
+    weights:   our format or an official file, or the name of public or shipped weights (`locate_weights`); None: those
+               that ship with the preset, or were downloaded for it.
     device:    "auto" (cuda, else mps, else cpu), "cpu", "mps", "cuda", "cuda:1".
     overrides: settings as for `config.override`, "memory.long_term_max=4".
 
@@ -66,11 +66,13 @@ def load_model(
     file = read_weights(weights)
     if preset is None:
         if file.preset is None:
-            raise CheckpointError(f"{file.path} does not say which preset it is for; name the preset as well")
+            official = identify_official(file.state)
+            hint = f"{official}; {official.advice}" if official else "which does not say what preset it is for"
+            raise CheckpointError(f"{file.path}: {hint}; name the preset as well")
         preset = file.preset
     model = MSDeAOT(override(find_preset(preset), *overrides))
     _fill(model, file)
-    return model.eval().to(target)
+    return model.eval().to(target, torch.float32)
 
 
 def load_state(model: MSDeAOT, path: str | os.PathLike[str]) -> None:
@@ -87,78 +89,42 @@ def save_checkpoint(path: str | os.PathLike[str], model: MSDeAOT, *, half: bool 
     write_tensors(path, model.state_dict(), metadata, half=half)
 
 
-def write_tensors(
-    path: str | os.PathLike[str], state: dict[str, Tensor], metadata: dict[str, str], *, half: bool = False
-) -> None:
-    """A safetensors file; `path` has its old or its new content at any time, never a part. CheckpointError: cannot."""
-    path = Path(path)
-    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
-    if half:
-        tensors = {k: t.half() if t.is_floating_point() and t.ndim > 1 else t for k, t in tensors.items()}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(serialize(tensors, metadata))
-        os.replace(partial, path)
-    except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+def read_weights(weights: str | os.PathLike[str]) -> WeightsFile:
+    """Tensors by name, not yet compared with a model; `weights` as for `load_model`.
 
-
-def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
-    """Tensors by name, not yet compared with a model. CheckpointError: missing, damaged, hostile, or another kind."""
-    path = Path(path)
-    return _read_own(path) if _is_safetensors(path) else _read_pickle(path)
-
-
-def read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The state dict in a file of somebody else's: safetensors, or a PyTorch checkpoint that is one or holds one.
-
-    CheckpointError: missing, damaged, hostile, or without one.
+    CheckpointError: missing, damaged, hostile, or another kind of file.
     """
-    path = Path(path)
-    if _is_safetensors(path):
-        return read_tensors(path)[0]
-    content = read_pickle(path)
-    if isinstance(content, dict):
-        content = next((content[key] for key in ("state_dict", "model") if key in content), content)
-    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
-        raise CheckpointError(f"{path} holds no state dict of tensors")
-    return {str(key): tensor for key, tensor in content.items()}
-
-
-def _is_safetensors(path: Path) -> bool:
-    """Or a PyTorch checkpoint; CheckpointError: neither."""
+    path, preset = locate_weights(weights)
+    if not is_safetensors(path):
+        return WeightsFile(path, read_state(path), preset)
+    state, metadata = read_tensors(path)
+    if metadata.get("format") in _ANYBODYS:
+        return WeightsFile(path, find_state(state, path), preset)
+    if metadata["format"] != FORMAT:
+        raise CheckpointError(f"{path} is of format {metadata['format']!r}, expected {FORMAT!r}")
     try:
-        with path.open("rb") as file:
-            head = file.read(9)
-    except OSError as error:
-        raise CheckpointError(f"cannot read weights {path}: {error.strerror}") from error
-    if head[8:9] == b"{":  # the length of a JSON header, then the header
-        return True
-    if head[:2] == b"PK" or head[:1] == b"\x80":  # zip archive, or a bare pickle before PyTorch 1.6
-        return False
-    raise CheckpointError(f"{path} is no weights file: neither safetensors nor a PyTorch checkpoint")
+        config = _parse_config(json.loads(metadata["config"])["model"])
+        return WeightsFile(path, state, metadata["preset"], config)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} has no usable description of its model: {error!r}") from error
 
 
-def read_pickle(path: str | os.PathLike[str], *, inert: Sequence[str] = ()) -> Any:
-    """Content of a PyTorch checkpoint: tensors, containers and plain values.
+def locate_weights(weights: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """The file, and the preset that a name tells.
 
-    inert: classes that it may mention beyond that, by dotted name. None is imported: a class without any code takes
-           the place of each.
-
-    CheckpointError: missing, damaged, or hostile: it names anything else.
+    weights: a file, the name of public weights (`msdeaot weights list`), or of a preset that comes with its weights.
+    CheckpointError: no such file or name, not downloaded, or public weights of something else than a tracking model.
     """
-    stand_ins = [type(name, (), {"__module__": module}) for module, _, name in (n.rpartition(".") for n in inert)]
-    try:
-        with torch.serialization.safe_globals(stand_ins):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"cannot read weights {path}: {error.strerror or error}") from error
-    except Exception as error:  # damaged or hostile bytes make the unpickler raise almost anything
-        foreign = re.search(r"GLOBAL (\S+)", str(error))
-        words = f"it mentions {foreign[1]}" if foreign else str(error).strip() or type(error).__name__
-        raise CheckpointError(f"{path} is damaged, or holds more than weights: {words.splitlines()[0]}") from error
+    name = os.fspath(weights)
+    if not os.path.isfile(name):
+        if name in PRESETS and PRESETS[name].weights is not None:
+            return shipped_weights(PRESETS[name]), name
+        if name in MANIFEST:
+            release = MANIFEST[name]
+            if release.preset is None:
+                raise CheckpointError(f"{name} is no model to track with, but this: {release.purpose}")
+            return find_weights(name), release.preset
+    return resolve_weights(name), None
 
 
 def shipped_weights(preset: Preset) -> Path:
@@ -175,38 +141,6 @@ def shipped_weights(preset: Preset) -> Path:
     return path
 
 
-def read_tensors(path: str | os.PathLike[str], expected: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file. CheckpointError: missing, damaged, or not of the expected format."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    except OSError as error:
-        raise CheckpointError(f"cannot read weights {path}: {error.strerror or error}") from error
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
-    if expected is not None and metadata.get("format") != expected:
-        raise CheckpointError(f"{path} is of format {metadata.get('format')!r}, expected {expected!r}")
-    return state, metadata
-
-
-def _read_own(path: Path) -> WeightsFile:
-    state, metadata = read_tensors(path, FORMAT)
-    try:
-        config = _parse_config(json.loads(metadata["config"])["model"])
-        return WeightsFile(path, state, metadata["preset"], config)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} has no usable description of its model: {error!r}") from error
-
-
-def _read_pickle(path: Path) -> WeightsFile:
-    content = read_pickle(path)
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise CheckpointError(f"{path} holds no 'state_dict' of tensors")
-    return WeightsFile(path, {str(key).removeprefix("module."): tensor for key, tensor in state.items()})
-
-
 def _parse_config(raw: dict[str, Any]) -> ModelConfig:
     """Settings the file does not know had their defaults when it was written."""
     stages = tuple(Stage(**stage) for stage in raw["stages"])
@@ -219,13 +153,17 @@ def _fill(model: MSDeAOT, file: WeightsFile) -> None:
         if file.config is not None:
             difference = _first_difference(file.config, preset.model, "model")
             if difference:
-                raise CheckpointError(f"made for another model than preset {preset.name!r}: {difference}")
+                raise CheckpointError(
+                    f"made for {file.preset!r}, another model than preset {preset.name!r}: {difference}"
+                )
             state = file.state
-            check_shapes({key: tuple(t.shape) for key, t in model.state_dict().items()}, state)
-        elif official_layout(file.state):
+        elif identify_official(file.state):
             state = convert(file.state, model)
+        elif model.state_dict().keys() & file.state.keys():
+            state = file.state
         else:
-            raise CheckpointError("neither of this project's format nor an official DeAOT or VMOS checkpoint")
+            raise CheckpointError("its keys are neither ours nor those of an official AOT, DeAOT or VMOS checkpoint")
+        check_tensors({key: tuple(t.shape) for key, t in model.state_dict().items()}, state)
     except CheckpointError as error:
         raise CheckpointError(f"{file.path}: {error}") from error
     own = model.state_dict()

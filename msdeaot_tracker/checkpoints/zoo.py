@@ -6,35 +6,9 @@ author publishes but that independent copies agree on are given, and `note` says
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from ..types import CheckpointError
-
-
-@dataclass(frozen=True)
-class Release:
-    """One public file of weights."""
-
-    name: str
-    file: str  # its name in the cache folder
-    purpose: str
-    training: str
-    licence: str  # of the weights, or of the repository that offers them where nothing is said of the weights
-    page: str  # where a human reads about it
-    urls: tuple[str, ...] = ()  # mirrors of the file, tried in this order; empty: it must be fetched by hand
-    package: tuple[str, str] | None = None  # Python package that holds it, and where in its folder
-    sha256: str | None = None
-    size: int | None = None  # bytes
-    used_by: tuple[str, ...] = ()  # "preset:NAME", "initializer:NAME", "encoder:NAME"
-    note: str = ""
-
-
-def _drive(file_id: str) -> str:
-    return f"https://drive.google.com/file/d/{file_id}/view"
-
-
-def _hub(repository: str, file: str) -> str:
-    return f"https://huggingface.co/{repository}/resolve/main/{file}"
+from .aot_line import AOT_LINE
+from .release import UNPUBLISHED, Release, drive, hub
 
 
 def _sam(size: str, tag: str, sha256: str, file_size: int) -> Release:
@@ -63,7 +37,7 @@ def _sam_hq(size: str, drive_id: str, sha256: str, file_size: int) -> Release:
         training="SAM's weights kept as they are; the added token and layers on HQSeg-44K, 44,000 fine masks",
         licence="Apache-2.0 (the repository's)",
         page="https://github.com/SysCV/sam-hq",
-        urls=(_hub("lkeab/hq-sam", file), _drive(drive_id)),
+        urls=(hub("lkeab/hq-sam", file), drive(drive_id)),
         sha256=sha256,
         size=file_size,
         note="For HQ-SAM's own code; the initializer sam-hf reads the layout of transformers instead. Hash and size are"
@@ -79,51 +53,13 @@ def _alpha_refine(depth: int, file: str, drive_id: str, training: str, note: str
         training=training,
         licence="GPL-3.0 (the repository's)",
         page="https://github.com/MasterBin-IIAU/AlphaRefine",
-        urls=(_drive(drive_id),),
+        urls=(drive(drive_id),),
         used_by=("initializer:ar",),
-        note=f"{note} {_UNPUBLISHED}",
+        note=f"{note} {UNPUBLISHED}",
     )
 
 
 _AR_DATA = "pairs of frames of LaSOT, GOT-10k, COCO, ImageNet VID and DET, YouTube-VOS, and saliency images"
-_STATIC = "static images with synthetic motion (stage PRE)"
-
-
-_UNPUBLISHED = "Neither hash nor size is published."
-
-
-def _deaot(
-    preset: str, official: str, pre_id: str, main_id: str, sha256: str | None = None, size: int | None = None
-) -> tuple[Release, Release]:
-    """The releases of both stages; the preset's own name is that of the stage to track with, as are hash and size."""
-    main = Release(
-        name=preset,
-        file=f"{official}_PRE_YTB_DAV.pth",
-        purpose=f"{official.replace('_', '-')}: the stage to track with",
-        training=f"{_STATIC}, then YouTube-VOS 2019 and DAVIS 2017 (stage PRE_YTB_DAV)",
-        licence="BSD-3-Clause (the repository's)",
-        page="https://github.com/yoxu515/aot-benchmark/blob/main/MODEL_ZOO.md",
-        urls=(_drive(main_id),),
-        sha256=sha256,
-        size=size,
-        used_by=(f"preset:{preset}",),
-        note="Hash and size are those of independent projects that fetched this address; the authors publish neither."
-        if sha256
-        else _UNPUBLISHED,
-    )
-    pre = replace(
-        main,
-        name=f"{preset}-pre",
-        file=f"{official}_PRE.pth",
-        purpose=f"{official.replace('_', '-')} before it saw video: to start a training from",
-        training=_STATIC,
-        urls=(_drive(pre_id),),
-        sha256=None,
-        size=None,
-        used_by=(),
-        note=_UNPUBLISHED,
-    )
-    return main, pre
 
 
 def _encoder(
@@ -142,7 +78,7 @@ def _encoder(
         training=training,
         licence=licence,
         page=f"https://huggingface.co/timm/{timm_name}",
-        urls=(_hub(f"timm/{timm_name}", "model.safetensors"),),
+        urls=(hub(f"timm/{timm_name}", "model.safetensors"),),
         sha256=sha256,
         size=size,
         used_by=(f"encoder:{name}",),
@@ -186,40 +122,7 @@ _RELEASES = (
         "not stated for this variant; for AR34c+m: " + _AR_DATA,
         "The file's published name is not known; it is this project's.",
     ),
-    *_deaot("deaot-t", "DeAOTT", "11C1ZBoFpL3ztKtINS8qqwPSldfYXexFK", "1ThWIZQS03cYWx1EKNN8MIMnJS5eRowzr"),
-    *_deaot("deaot-s", "DeAOTS", "1uUidrWVoaP9A5B5-EzQLbielUnRLRF3j", "1YwIAV5tBtn5spSFxKLBQBEQGwPHyQlHi"),
-    *_deaot("deaot-b", "DeAOTB", "1bEQr6vIgQMVITrSOtxWTMgycKpS0cor9", "1BHxsonnvJXylqHlZ1zJHHc-ymKyq-CFf"),
-    *_deaot("deaot-l", "DeAOTL", "1_vBL4KJlmBy0oBE4YFDOvsYL1ZtpEL32", "18elNz_wi9JyVBcIUYKhRdL08MA-FqHD5"),
-    *_deaot(
-        "r50-deaot-l",
-        "R50_DeAOTL",
-        "1sTRQ1g0WCpqVCdavv7uJiZNkXunBt3-R",
-        "1QoChMkTVxdYZ_eBlZhK2acq9KMQZccPJ",
-        sha256="7e8a8d83310739bac02817f6bf48b6bbe2bbd7d5325722f1084088eb3aee1e06",
-        size=236513959,
-    ),
-    *_deaot("swinb-deaot-l", "SwinB_DeAOTL", "16BZEE53no8CxT-pPLDC2q1d6Xlg8mWPU", "1g4E-F0RPOx9Nd6J7tU9AE1TjsouL4oZq"),
-    Release(
-        name="dmaot-swinb",
-        file="DMAOT_SwinB_DeAOTL.pth",
-        purpose="SwinB-DeAOT-L as in DMAOT, which won VOTS 2023: give it to the preset swinb-deaot-l",
-        training=f"{_STATIC}, then YouTube-VOS, DAVIS 2017, LaSOT, GOT-10k, MOSE, VIPSeg and OVIS",
-        licence="BSD-3-Clause (the repository's)",
-        page="https://github.com/yamy-cheng/DMAOT-VOTS2023",
-        urls=(_drive("1KTJdR354BtFEGTrA_a4fcKUUHe2woxtn"),),
-        note="Data as in the repository's settings; its author names the same without VIPSeg. The file's published"
-        " name is not known; it is this project's. Neither hash nor size is published.",
-    ),
-    Release(
-        name="hqtrack-vmos",
-        file="hqtrack_vmos.pth",
-        purpose="HQTrack's VMOS, a multi-scale DeAOT on InternImage-T, second in VOTS 2023: for conversion and parity",
-        training=f"{_STATIC}, then YouTube-VOS, DAVIS and VIPSeg",
-        licence="MIT (the repository's)",
-        page="https://github.com/jiawen-zhu/HQTrack",
-        note="Published in a folder, https://drive.google.com/drive/folders/1Hh10hLtz3YL_zE3PfBCiLB0tvj3Yvv26; HQTrack"
-        " reads save_step_42000.pth. Neither hash nor size is published.",
-    ),
+    *AOT_LINE,
     Release(
         name="imagenet-efficientnet-lite0",
         file="efficientnet-lite0-57934424.pth",

@@ -11,11 +11,12 @@ from tqdm import tqdm
 from ..data.catalogue import DATASETS, find_dataset, open_dataset
 from ..data.clip_sheet import write_clip_sheet
 from ..data.dataset_check import NOTES, DatasetReport, check_videos
-from ..data.held_out import HeldOut, write_frames, write_sequence
+from ..data.held_out import KINDS, HeldOut, write_frames, write_sequence
 from ..data.masked_videos import VideoSet, read_frame
 from ..data.mixing import MixConfig, MixedBatches, Part
 from ..images import IMAGE_SUFFIXES
 from ..types import InputError
+from ..words import counted
 
 _SHOWN = 10  # faults of a kind
 _SHEET_SIZE = 320  # pixels, both sides of a clip on the sheet
@@ -51,11 +52,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "procedural",
         help="write the procedural sequences that training never sees",
         description="Draws sequences with known truth, the same for everyone: one object, two, one among distractors, "
-        "and objects that go and come back, in turn. DIR/JPEGImages and DIR/Annotations, for `msdeaot evaluate DIR`; "
+        "and objects that go and come back, in turn; or small ones, tiny, fast and leaving. DIR/JPEGImages and "
+        "DIR/Annotations, for `msdeaot evaluate DIR`; "
         "the frames are PNGs, so that scores are those of the validation during training (0.2 MB each at 480x270).",
     )
     usual = HeldOut()
     procedural.add_argument("folder", type=Path, metavar="DIR")
+    procedural.add_argument("--kind", choices=list(KINDS), default=usual.kind, help="default: %(default)s")
     procedural.add_argument("--count", type=int, default=usual.count, metavar="N", help="default: %(default)s")
     procedural.add_argument(
         "--frames", type=int, default=usual.frames, metavar="N", help="of each (default: %(default)s)"
@@ -104,16 +107,16 @@ def run_check(args: argparse.Namespace) -> int:
 
 
 def run_procedural(args: argparse.Namespace) -> int:
-    sequences = HeldOut(args.count, args.frames, args.size, args.seed)
+    sequences = HeldOut(args.count, args.frames, args.size, args.seed, args.kind)
     _check_new(args.folder)
     for sequence in tqdm(sequences, unit="sequence", disable=None):
         write_sequence(args.folder, sequence)
-    print(f"{len(sequences)} sequences: {args.folder}")
+    print(f"{counted(len(sequences), 'sequence')}: {args.folder}")
     return 0
 
 
 def run_held_out(args: argparse.Namespace) -> int:
-    from ..training.mixes import Mix  # training needs packages that other commands do without
+    from ..training.recipe_types import Mix  # training needs packages that other commands do without
     from ..training.recipes import find_recipe
 
     mix = find_recipe(args.recipe).data
@@ -146,10 +149,12 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def _print_report(report: DatasetReport, videos: VideoSet) -> None:
-    print(f"{report.videos} {'stills' if videos.stills else 'videos'}, {report.frames} frames with a mask file")
-    print(f"{report.objects} objects; {report.empty_frames} frames show none")
+    kind = "still" if videos.stills else "video"
+    print(f"{counted(report.videos, kind)}, {counted(report.frames, 'frame')} with a mask file")
+    none = f"{counted(report.empty_frames, 'frame')} show{'s' if report.empty_frames == 1 else ''} none"
+    print(f"{counted(report.objects, 'object')}; {none}")
     for kind, faults in report.faults.items():
-        print(f"{len(faults)} {kind}{' (no fault: some are drawn by chance)' if kind in NOTES else ''}")
+        print(f"{len(faults)} {kind}{f' (no fault: {NOTES[kind]})' if kind in NOTES else ''}")
         for fault in faults[:_SHOWN]:
             print(f"  {fault}")
         if len(faults) > _SHOWN:

@@ -20,8 +20,9 @@ from ..data import Clip, ClipConfig, generate_clip
 from ..device import pick_device
 from ..geometry import mask_to_box
 from ..images import read_image
+from ..overlay import OverlayWriter
 from ..types import FrameResult, InputError
-from ..video import OverlayWriter, list_frames
+from ..video import list_frames
 
 FPS = 20
 ANCHORS = 3  # of the multi-start experiment, per sequence
@@ -45,6 +46,7 @@ CLIPS = ClipConfig(
 )
 BASELINE = "StaticBox"
 REGISTRY = "trackers.ini"
+OVERLAY, PLOT = "overlay.mp4", "success.png"
 BAR = "{desc:24}|{bar:30}| {percentage:3.0f}% [{elapsed}]"
 
 
@@ -93,8 +95,8 @@ def _evaluate(workspace: Path, trackers: Sequence[str], sequences: int) -> None:
         bar.set_description_str("vot analysis")
         analysis = analyse(workspace, trackers, name="demo", progress=_Steps(bar, 1))
         bar.set_description_str("drawing")
-        video = _write_overlay(out / "overlay.mp4", workspace, trackers[0], names)
-        plot = _write_plot(out / "success.png", trackers, analysis["ope"])
+        video = _write_overlay(out / OVERLAY, workspace, trackers[0], names)
+        plot = _write_plot(out / PLOT, trackers, analysis["ope"])
         bar.set_description_str("done")
         bar.update(bar.total - bar.n)
     print(_table(trackers, analysis))
@@ -119,6 +121,9 @@ class _Steps:
 def _clean_workspace(out: Path) -> Path:
     """An empty folder `out/workspace`; only what an earlier demo wrote there is removed."""
     workspace = (out / "workspace").resolve()
+    foreign = [out / name for name in (OVERLAY, PLOT) if (out / name).exists()]
+    if foreign and not (workspace / REGISTRY).is_file():
+        raise InputError(f"--out: {foreign[0]} is not from an earlier demo; choose another folder")
     if not str(workspace).isascii():
         raise InputError(f"--out: vot-trax cannot open files below a folder with other than ASCII letters: {workspace}")
     if (workspace / REGISTRY).is_file():

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from ..evaluation import SequenceScore, StaticTracker, VideoTracker, find_sequences, run_sequence
-from ..types import InputError
+from ..evaluation import (
+    FOUND_WITHIN,
+    Sequence,
+    SequenceScore,
+    StaticTracker,
+    VideoTracker,
+    find_sequences,
+    run_sequence,
+)
+from ..types import InputError, TrackerError
 from . import evaluate_dataset
 from .options import add_tracker_options, tracker_from
+
+logger = logging.getLogger(__name__)
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -21,11 +33,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "evaluate",
         help="score the tracker on sequences with known truth",
         description="One pass over each sequence of DIR/JPEGImages/<sequence> with DIR/Annotations/<sequence> (indexed "
-        "or grey PNGs), started from the first frame's masks or boxes. success: area under the success curve of the "
-        "boxes (21 overlap thresholds from 0 to 1, the first frame counted as 1, as the TREK-150 toolkit does); J: "
-        "mean overlap of the masks without the first and the last frame, as DAVIS does. With --dataset: DIR is a "
-        "benchmark of boxes, and results are written in the TREK-150 toolkit's layout, for `msdeaot score` or that "
-        "toolkit. What is left out is named and counted, and makes exit status 1.",
+        "or grey PNGs, of every frame or of some), or of DAVIS as it is published, started from the first frame's "
+        "masks or boxes. success: area under the success curve of the boxes (21 overlap thresholds from 0 to 1, the "
+        "first frame counted as 1, as the TREK-150 toolkit does); J: mean overlap of the masks without the first and "
+        "the last frame, as DAVIS does. With --dataset: DIR is a benchmark of boxes, and results are written in the "
+        "TREK-150 toolkit's layout, for `msdeaot score` or that toolkit. What is left out is named and counted, and "
+        "makes exit status 1.",
     )
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument(
@@ -52,25 +65,59 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--init mask or --init box is needed: what the tracker starts from (or --dataset)")
     if args.tracker not in (evaluate_dataset.OURS, "static"):
         raise InputError(f"--tracker {args.tracker} follows boxes: it needs --dataset")
-    sequences = find_sequences(args.folder)
+    left_out: list[str] = []
+    sequences = _find(args.folder, left_out)
     if args.json:
         args.json.touch()  # now, not after hours, is the time to hear that it cannot be written
     tracker: VideoTracker = StaticTracker() if args.tracker == "static" else tracker_from(args)
-    scores: list[SequenceScore] = []
     width = max(len("sequence"), *(len(f"{s.name}/{max(s.object_ids)}") for s in sequences))
     print(f"{'sequence':{width}} {'success':>8} {'J':>8} {'frames':>8} {'s/frame':>8}")
+    scores = _score(tracker, sequences, args, width, left_out)
+    if scores:
+        mean = mean_scores(scores)
+        print(f"{'mean':{width}} {mean['success']:8.3f} {mean['jaccard']:8.3f}")
+    objects = [o for score in scores for o in score.objects.values()]
+    if returns := sum(o.returns for o in objects):
+        found = sum(o.found for o in objects)
+        print(f"found again within {FOUND_WITHIN} frames of coming back: {found} of {returns}")
+    if left_out:
+        print(f"{len(left_out)} of {len(scores) + len(left_out)} sequences left out")
+    noted = any(sequence.problems for sequence in sequences)
+    return evaluate_dataset.EXIT_INCOMPLETE if left_out or noted else 0
+
+
+def _find(folder: Path, left_out: list[str]) -> list[Sequence]:
+    """Those that can be scored; the others, and what is wrong with files, are logged. InputError: there are none."""
+    found = find_sequences(folder, left_out)
+    sequences = [sequence for sequence in found if sequence.can_be_scored]
+    left_out += [f"{s.name}: there is truth of its first frame alone" for s in found if not s.can_be_scored]
+    if not sequences:
+        raise InputError(f"{folder} has no sequence that can be scored: {'; '.join(left_out)}")
+    for problem in [problem for sequence in sequences for problem in sequence.problems] + left_out:
+        logger.warning("%s", problem)
+    return sequences
+
+
+def _score(
+    tracker: VideoTracker, sequences: list[Sequence], args: argparse.Namespace, width: int, left_out: list[str]
+) -> list[SequenceScore]:
+    """Shows and writes them one by one; a sequence that fails is named, and the others go on."""
+    scores: list[SequenceScore] = []
     with tqdm(total=sum(map(len, sequences)), unit="frame", disable=None, leave=False) as bar:
         for sequence in sequences:
             bar.set_description(sequence.name)
-            scores.append(run_sequence(tracker, sequence, args.init, progress=bar.update))
-            tqdm.write("\n".join(_rows(scores[-1], width)))
-            if args.json:
+            try:
+                scores.append(run_sequence(tracker, sequence, args.init, progress=bar.update))
+            except (TrackerError, OSError) as error:
+                left_out.append(f"{sequence.name}: {error}")
+                tqdm.write(f"msdeaot: {sequence.name} failed: {error}", file=sys.stderr)
+            else:
+                tqdm.write("\n".join(_rows(scores[-1], width)))
+            if args.json and scores:
                 report = {"tracker": args.tracker, "init": args.init, "mean": mean_scores(scores)}
-                report["sequences"] = [asdict(score) for score in scores]
+                report |= {"sequences": [asdict(score) for score in scores], "left_out": left_out}
                 args.json.write_text(json.dumps(report, indent=2), encoding="utf-8")
-    mean = mean_scores(scores)
-    print(f"{'mean':{width}} {mean['success']:8.3f} {mean['jaccard']:8.3f}")
-    return 0
+    return scores
 
 
 def _rows(score: SequenceScore, width: int) -> list[str]:

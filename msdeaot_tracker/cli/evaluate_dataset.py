@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ..checkpoints import file_sha256, shipped_weights
+from ..checkpoints import file_sha256, locate_weights, shipped_weights
 from ..config import config_as_dict
 from ..data.box_sequences import DATASETS, read_dataset
 from ..device import pick_device
@@ -228,7 +228,7 @@ def _settings(args: argparse.Namespace, tracker: Any) -> dict[str, Any]:
     return {
         "tracker": args.tracker,
         "preset": preset.name,
-        "weights": file_sha256(args.weights or shipped_weights(preset)),
+        "weights": file_sha256(locate_weights(args.weights)[0] if args.weights else shipped_weights(preset)),
         "settings": config_as_dict(preset),
         "initializer": args.initializer,
         "initializer settings": args.initializer_settings,

@@ -6,11 +6,18 @@ import argparse
 import logging
 import os
 import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+import cv2
 
 from .. import __version__
 from ..types import TrackerError
+from ..words import did_you_mean
 from . import (
     data,
     dataset,
@@ -48,28 +55,85 @@ COMMANDS = (
 )
 EXIT_ERROR = 2  # bad input, a missing package, a file that cannot be read or written; argparse's own code too
 EXIT_INTERRUPTED = 130  # as shells report a process that Ctrl-C ended
+EXIT_BROKEN_PIPE = 141  # as shells report one whose reader went away
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `argv` as in sys.argv[1:]."""
     args = _parser().parse_args(_join_negative_values(sys.argv[1:] if argv is None else argv))
     logging.basicConfig(format="msdeaot: %(levelname)s: %(message)s", level=logging.DEBUG if args.debug else None)
-    if not args.debug:  # the errors below say what matters of what OpenCV and FFmpeg have to say
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    if not args.debug:  # the errors below say what matters of what OpenCV has to say
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        return args.run(args)
+        with _sigterm_as_interrupt():
+            code = args.run(args)
+            sys.stdout.flush()
+            return code
     except KeyboardInterrupt:
         print("msdeaot: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except (TrackerError, ImportError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            return EXIT_BROKEN_PIPE
         if args.debug:
             raise
         print(f"msdeaot: error: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_ERROR
 
 
+def _reader_is_gone() -> bool:
+    """Whether whoever read our output has enough, as `head`; what is left to say then goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """What ends a process politely is Ctrl-C to every command: files are closed, and the state is written down."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+
+    def interrupt(number: int, _: object) -> None:
+        if os.getpid() != owner:  # a copy of this process that works for it
+            os._exit(128 + number)
+        raise KeyboardInterrupt
+
+    usual = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, usual)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its errors name what may have been meant."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.search(r"unrecognized arguments: (--[\w-]+)", message)
+        choice = re.search(r"invalid choice: '([^']*)'[^(]*\(choose from (.*)\)", message)
+        if unknown:
+            message += did_you_mean(unknown[1], self._all_options())
+        elif choice and "maybe you meant" not in message:
+            message += did_you_mean(choice[1], re.findall(r"[\w:.+-]+", choice[2]))
+        super().error(message)
+
+    def _all_options(self) -> list[str]:
+        """Of this parser and its commands, of which argparse leaves unknown ones to this one."""
+        found = list(self._option_string_actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                found += [option for command in action.choices.values() for option in command._all_options()]
+        return found
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="msdeaot", description="Visual object tracking by mask propagation (MSDeAOT), from a box or a mask."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")

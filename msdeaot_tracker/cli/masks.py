@@ -19,6 +19,7 @@ from ..data.training_boxes import LAYOUTS, choose_videos, list_videos
 from ..device import pick_device
 from ..initializers import make_initializer
 from ..types import InputError
+from ..words import counted
 from .options import add_device_option, add_initializer_options, parse_settings
 
 SHEET = "contact.jpg"
@@ -116,9 +117,13 @@ def _print_summary(reports: Sequence[VideoReport]) -> None:
     kept, rejected, unreadable = (sum(getattr(r, status) for r in reports) for status in (KEPT, REJECTED, UNREADABLE))
     left_out = [report for report in reports if report.problem]
     iou = sum(report.iou_sum for report in reports) / kept if kept else float("nan")
-    print(f"{len(reports) - len(left_out)} videos, {kept + rejected + unreadable} frames with a box")
-    print(f"{kept} masks kept, whose rectangles overlap the boxes by {iou:.3f} (mean IoU)")
-    print(f"{rejected} masks rejected, {unreadable} frames unreadable, {len(left_out)} videos left out")
+    frames = counted(kept + rejected + unreadable, "frame")
+    print(f"{counted(len(reports) - len(left_out), 'video')}, {frames} with a box")
+    print(f"{counted(kept, 'mask')} kept, whose rectangles overlap the boxes by {iou:.3f} (mean IoU)")
+    print(
+        f"{counted(rejected, 'mask')} rejected, {counted(unreadable, 'frame')} unreadable, "
+        f"{counted(len(left_out), 'video')} left out"
+    )
     faults = [f"{r.name}: {r.problem}" for r in left_out] + [fault for r in reports for fault in r.faults]
     total = len(left_out) + unreadable
     for fault in faults[:_FAULTS_SHOWN]:

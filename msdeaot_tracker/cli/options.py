@@ -19,7 +19,11 @@ MAX_OBJECT_ID = VOID - 1  # of an indexed PNG whose last index may mean "no labe
 def add_tracker_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("tracker")
     group.add_argument("--preset", metavar="NAME", help="model to use (default: the one that comes with its weights)")
-    group.add_argument("--weights", metavar="FILE", help="weights to use (default: those that come with the preset)")
+    group.add_argument(
+        "--weights",
+        metavar="FILE|NAME",
+        help="weights to use, a file or a name of `msdeaot weights list` (default: those that come with the preset)",
+    )
     add_initializer_options(group)
     group.add_argument(
         "--refine-every",

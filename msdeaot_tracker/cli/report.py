@@ -157,7 +157,8 @@ def _clips(comparison: Comparison, names: Sequence[str]) -> Iterator[tuple[str, 
         answers = {}
         for row in rows:
             file = row.layout.boxes(row.layout.folder(row.root, row.tracker, "ope"), name)
-            answers[colours[row.key]] = read_result_file(file, len(known[name]), complete=row.layout.complete)
+            complete = row.layout.complete  # the row's problems name what is odd in the file
+            answers[colours[row.key]] = read_result_file(file, len(known[name]), complete=complete, notes=[])
         yield name, (clip_uri(known[name], answers), rows)
 
 

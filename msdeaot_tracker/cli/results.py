@@ -6,19 +6,26 @@ import json
 import os
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
+from ..files import PART, whole_file
 from ..images import write_mask
-from ..types import Box, FrameResult, InputError
-from ..video import Frame, OverlayWriter
+from ..overlay import OverlayWriter
+from ..types import Box, FrameResult, InputError, TrackerError
+from ..video import Frame
 
-SUMMARY = "result.json"
+SUMMARY, OVERLAY, MASKS = "result.json", "overlay.mp4", "masks"
 _ABSENT = Box(*(float("nan"),) * 4)
-_RESULT = re.compile(r"boxes(_\d+)?\.txt|overlay\.mp4|result\.json")
-_MASK = re.compile(r"\d{8}\.png")
+_FILE = re.compile(r"boxes(_\d+)?\.txt|overlay\.mp4")
+_MASK = re.compile(r"(\d{8,12})\.png(\.part)?")
+
+
+def mask_name(index: int) -> str:
+    """Of the mask of a frame, by its number in the source."""
+    return f"{index:08d}.png"
 
 
 class ResultWriter:
@@ -26,27 +33,43 @@ class ResultWriter:
 
     `boxes.txt` (`boxes_<id>.txt` for each of several objects): x,y,w,h per frame, first the given box; nan,nan,nan,nan
     where the object is absent. `masks/<frame>.png`: indexed, numbered as in the source. `overlay.mp4`. `result.json`:
-    `about`, then what is known of the frames; its `status` is "running" until the end, then "complete", "stopped" (by
-    the user, in the window), "interrupted" (Ctrl-C) or "failed" (with the `error`).
+    `about`, the `files` beside the masks, then what is known of the frames; its `status` is "running" until the end,
+    then "complete", "stopped" (by the user, in the window), "interrupted" (Ctrl-C) or "failed" (with the `error`).
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], given: Mapping[int, Box], fps: float | None):
+    def __init__(
+        self,
+        folder: Path,
+        about: Mapping[str, Any],
+        given: Mapping[int, Box],
+        fps: float | None,
+        inputs: Iterable[Path] = (),
+        *,
+        views: bool = False,
+    ):
         """given: the boxes that the first frame's objects were given with, or those of their masks.
+        views: show in the overlay where the network looked.
 
-        What an earlier run left in the folder is removed. OSError: the folder cannot be written. InputError: `masks` in
-        it holds files that are not from an earlier run.
+        What the result.json of an earlier run lists is removed. OSError: the folder cannot be written. InputError as in
+        `check_folder`.
         """
+        earlier = check_folder(folder, given, inputs)
         self.status = "complete"
         self._folder, self._given = folder, given
-        self._summary: dict[str, Any] = {**about, "status": "running", "error": None}
+        names = box_files(given)
+        files = [OVERLAY, *names.values()]
+        self._summary: dict[str, Any] = {**about, "files": files, "status": "running", "error": None}
         self._frames: dict[str, list] = {"seconds": [], "timestamps": []}
         self._absent: dict[int, list[int]] = {object_id: [] for object_id in given}
         self._first_frame: int | None = None
-        (folder / "masks").mkdir(parents=True, exist_ok=True)
-        _remove_earlier(folder)
+        (folder / MASKS).mkdir(parents=True, exist_ok=True)
+        for path in earlier:
+            if path.name != SUMMARY:  # last of all replaced: until then it lists the others
+                path.unlink()
+        self._write_summary()
         self._files = ExitStack()
-        self._boxes = {object_id: self._open_boxes(object_id) for object_id in given}
-        self._overlay = self._files.enter_context(OverlayWriter(folder / "overlay.mp4", fps))
+        self._boxes = {object_id: self._open_boxes(name) for object_id, name in names.items()}
+        self._overlay = self._files.enter_context(OverlayWriter(folder / OVERLAY, fps, views=views))
 
     def write(self, frame: Frame, result: FrameResult, seconds: float) -> None:
         """seconds: what tracking this frame took."""
@@ -61,8 +84,9 @@ class ResultWriter:
             file.write(",".join(f"{side:.8g}" for side in boxes[object_id] or _ABSENT) + "\n")
             if result.boxes[object_id] is None:
                 self._absent[object_id].append(frame.index)
-        write_mask(self._folder / "masks" / f"{frame.index:08d}.png", result.labels)
-        self._overlay.write(frame.image, result)
+        with whole_file(self._folder / MASKS / mask_name(frame.index)) as partial:
+            write_mask(partial, result.labels)
+        self._overlay.write(frame.image, result, frame.time)
         self._frames["seconds"].append(round(seconds, 6))
         self._frames["timestamps"].append(frame.time)
 
@@ -78,7 +102,14 @@ class ResultWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._files.close()
+        try:
+            self._files.close()
+        except (OSError, TrackerError) as late:  # a full disk
+            self._end(error or late)
+            raise
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
         if isinstance(error, KeyboardInterrupt):
             self.status = "interrupted"
         elif error is not None:
@@ -87,40 +118,84 @@ class ResultWriter:
         self._summary["status"] = self.status
         self._write_summary()
 
-    def _open_boxes(self, object_id: int) -> TextIO:
-        name = "boxes.txt" if len(self._given) == 1 else f"boxes_{object_id}.txt"
+    def _open_boxes(self, name: str) -> TextIO:
         return self._files.enter_context((self._folder / name).open("w", buffering=1, encoding="ascii"))
 
     def _write_summary(self) -> None:
         """In one step: the file is a whole one at any time."""
         frames = {"first": self._first_frame, "count": self.frames_written, **self._frames, "absent": self._absent}
-        partial = self._folder / f"{SUMMARY}.part"
-        partial.write_text(json.dumps({**self._summary, "frames": frames}, indent=1), encoding="utf-8")
-        os.replace(partial, self._folder / SUMMARY)
+        with whole_file(self._folder / SUMMARY) as partial:
+            partial.write_text(json.dumps({**self._summary, "frames": frames}, indent=1), encoding="utf-8")
 
 
 class StopOnInterrupt:
-    """While this context lasts, Ctrl-C only sets `requested`, so that a frame is finished; a second one is as usual."""
+    """While this context lasts, Ctrl-C and SIGTERM only set `requested`, so that a frame is finished; a second one is
+    as usual.
+    """
 
     requested = False
 
     def __enter__(self) -> StopOnInterrupt:
-        self._usual = signal.signal(signal.SIGINT, self._handle)
+        self._usual = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *exception: object) -> None:
-        signal.signal(signal.SIGINT, self._usual)
+        for number, usual in self._usual.items():
+            signal.signal(number, usual)
 
     def _handle(self, *_: object) -> None:
         self.requested = True
-        signal.signal(signal.SIGINT, self._usual)
+        self.__exit__()
 
 
-def _remove_earlier(folder: Path) -> None:
-    """Masks of a longer run must not stay among the new ones; what the user put there stays where it is."""
-    masks = list((folder / "masks").iterdir())
-    foreign = [path for path in masks if not _MASK.fullmatch(path.name)]
-    if foreign or (masks and not (folder / SUMMARY).is_file()):
-        raise InputError(f"{(foreign or masks)[0]} is not from an earlier run; choose another folder for the results")
-    for path in [*masks, *(p for p in folder.iterdir() if _RESULT.fullmatch(p.name))]:
-        path.unlink()
+def check_folder(folder: Path, object_ids: Iterable[int], inputs: Iterable[Path]) -> list[Path]:
+    """The files of an earlier run, which the new one is to remove; nothing is written.
+
+    object_ids: of the new run. inputs: files and folders that it reads. InputError: a file in the way that no earlier
+    run's result.json lists, or one of the inputs.
+    """
+    earlier = _earlier_files(folder)
+    names = [SUMMARY, OVERLAY, *box_files(object_ids).values()]
+    in_the_way = [folder / name for name in names] + _children(folder / MASKS)
+    for path in in_the_way:
+        if os.path.lexists(path) and path not in earlier:
+            raise InputError(
+                f"{path} is not from an earlier run of this command; choose another folder for the results"
+            )
+    used = {path.resolve() for path in inputs}
+    for path in sorted({*earlier, *in_the_way, folder / MASKS}):
+        if path.resolve() in used:
+            raise InputError(f"{path} is read by this run, and would be replaced by it: choose another folder")
+    return sorted(earlier)
+
+
+def box_files(object_ids: Iterable[int]) -> dict[int, str]:
+    """Name of the file of each object's boxes."""
+    ids = list(object_ids)
+    return {object_id: "boxes.txt" if len(ids) == 1 else f"boxes_{object_id}.txt" for object_id in ids}
+
+
+def _children(folder: Path) -> list[Path]:
+    if folder.is_dir():
+        return list(folder.iterdir())
+    return [folder] if os.path.lexists(folder) else []
+
+
+def _earlier_files(folder: Path) -> set[Path]:
+    """What is there of the files that the folder's result.json lists, half-written ones too."""
+    try:
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        names = [name for name in summary["files"] if _FILE.fullmatch(name)]
+        first, count = summary["frames"]["first"] or 0, int(summary["frames"]["count"])
+        first, was_killed = int(first), summary["status"] == "running"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        return set()  # none, or not one of ours, which is then in the way
+    found = {folder / f"{name}{suffix}" for name in (SUMMARY, *names) for suffix in ("", PART)}
+    if was_killed:  # it could not note its last count: there is a line for every frame that was begun
+        boxes = [folder / name for name in names if name != OVERLAY and (folder / name).is_file()]
+        count = max([count, *(path.read_bytes().count(b"\n") for path in boxes)])
+    for path in _children(folder / MASKS):
+        match = _MASK.fullmatch(path.name)
+        if match and first <= int(match[1]) < first + count:
+            found.add(path)
+    return {path for path in found if os.path.lexists(path)}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..data.box_sequences import DATASETS, read_dataset
 from ..evaluation import PROTOCOLS, results_folder, score
+from ..evaluation.layouts import LAYOUTS, TREK150
 from .evaluate_dataset import EXIT_INCOMPLETE
 from .score_tables import overall_table, sequence_table
 
@@ -25,6 +26,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--dataset", choices=list(DATASETS), required=True)
     parser.add_argument("--results", type=Path, required=True, metavar="RESULTS")
     parser.add_argument("--protocol", choices=list(PROTOCOLS), required=True)
+    parser.add_argument(
+        "--layout",
+        choices=list(LAYOUTS),
+        default="trek150",
+        help="of the result files, those of another tool among them: RESULTS is then its folder of results "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write scores and curves to a file as well")
     parser.add_argument(
         "--trackers", type=lambda text: text.split(","), metavar="A,B,...", help="default: every folder in RESULTS"
@@ -34,12 +42,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    layout = LAYOUTS[args.layout]
     scores = score(
         read_dataset(args.dataset, args.folder),
-        results_folder(args.results, args.dataset),
+        results_folder(args.results, args.dataset) if layout is TREK150 else args.results,
         args.protocol,
         trackers=args.trackers,
         dataset=args.dataset,
+        layout=layout,
     )
     if args.json:
         args.json.write_text(json.dumps(scores, indent=2, allow_nan=False), encoding="utf-8")

@@ -16,17 +16,19 @@ import torch
 from tqdm import tqdm
 
 from .. import __version__
-from ..checkpoints import file_sha256, shipped_weights
+from ..checkpoints import file_sha256, locate_weights, shipped_weights
 from ..config import config_as_dict
 from ..geometry import mask_to_box
 from ..images import mask_objects, read_mask
 from ..models import MSDeAOT
+from ..overlay import draw_overlay
 from ..tracker import Tracker
 from ..types import Box, InputError
-from ..video import Frame, FrameSource, draw_overlay, open_source
+from ..video import Frame, FrameSource, open_source
+from ..words import counted
 from .display import require_display, select_box, show
 from .options import add_object_option, add_objects, add_tracker_options, parse_box, tracker_from
-from .results import ResultWriter, StopOnInterrupt
+from .results import ResultWriter, StopOnInterrupt, check_folder
 
 Target = Box | np.ndarray
 
@@ -47,6 +49,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_object_option(parser)
     parser.add_argument("--frame", type=int, default=0, metavar="N", help="frame to start at, from 0 (%(default)s)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--draw-views", action="store_true", help="draw in white where the network looks (tracker.view)"
+    )
     parser.add_argument("--show", action="store_true", help="show the frames as they are tracked; q stops")
     add_tracker_options(parser)
     parser.set_defaults(run=run)
@@ -59,9 +64,10 @@ def run(args: argparse.Namespace) -> int:
     with open_source(args.source, args.frame) as source:
         first = next(source)
         targets = _targets(args, first.image)
+        check_folder(args.out, targets, _inputs(args))  # before the model is loaded
         tracker = tracker_from(args)
         writer = _follow(args, source, first, targets, tracker, _describe(args, tracker.model, targets, source))
-    print(f"{writer.frames_written} frames, {writer.seconds_per_frame:.3f} s each; results in {args.out}")
+    print(f"{counted(writer.frames_written, 'frame')}, {writer.seconds_per_frame:.3f} s each; results in {args.out}")
     return 0
 
 
@@ -78,7 +84,10 @@ def _follow(
     result = tracker.initialize(first.image, targets)
     seconds = time.perf_counter() - start
     given = {i: mask_to_box(target) if isinstance(target, np.ndarray) else target for i, target in targets.items()}
-    with StopOnInterrupt() as interrupt, ResultWriter(args.out, about, given, source.fps) as writer:
+    with (
+        StopOnInterrupt() as interrupt,
+        ResultWriter(args.out, about, given, source.fps, _inputs(args), views=args.draw_views) as writer,
+    ):
         writer.write(first, result, seconds)
         for frame in tqdm(source, initial=1, total=source.length, unit="frame", disable=None):
             start = time.perf_counter()
@@ -86,10 +95,15 @@ def _follow(
             writer.write(frame, result, time.perf_counter() - start)
             if interrupt.requested:
                 raise KeyboardInterrupt
-            if args.show and not show(draw_overlay(frame.image, result)):
+            if args.show and not show(draw_overlay(frame.image, result, views=args.draw_views)):
                 writer.status = "stopped"
                 break
     return writer
+
+
+def _inputs(args: argparse.Namespace) -> list[Path]:
+    """What the run reads: the results must not take its place."""
+    return [Path(path) for path in (args.source, args.mask) if path]
 
 
 def _targets(args: argparse.Namespace, image: np.ndarray) -> dict[int, Target]:
@@ -122,7 +136,7 @@ def _describe(
     args: argparse.Namespace, model: MSDeAOT, targets: Mapping[int, Target], source: FrameSource
 ) -> dict[str, Any]:
     """What result.json says of a run besides its frames."""
-    weights = args.weights or shipped_weights(model.preset)
+    weights = locate_weights(args.weights)[0] if args.weights else shipped_weights(model.preset)
     return {
         "versions": {
             "msdeaot-tracker": __version__,

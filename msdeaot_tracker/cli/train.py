@@ -29,7 +29,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def _add_what(group: argparse._ArgumentGroup) -> None:
     group.add_argument("recipe", nargs="?", metavar="RECIPE", help="one of --list")
     group.add_argument("--list", action="store_true", help="name the recipes")
-    group.add_argument("--finetune", type=Path, metavar="WEIGHTS", help="train these further, on --data DIR")
+    group.add_argument(
+        "--finetune",
+        type=Path,
+        metavar="WEIGHTS",
+        help="train these further, on --data DIR: a file, or a name of `msdeaot weights list`, or of a shipped preset",
+    )
     group.add_argument("--preset", metavar="NAME", help="of the weights of --finetune, if the file does not say it")
     group.add_argument("--start", type=Path, metavar="WEIGHTS", help="weights from which the recipe starts")
     group.add_argument(
@@ -126,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.list:
         for recipe in RECIPES.values():
-            print(f"{recipe.name:24} {recipe.about}")
+            print(f"{recipe.name:24} {recipe.about}{_published(recipe.name)}")
         return 0
     if args.replay is not None:
         return _replay(args.replay, args.device)
@@ -144,6 +149,14 @@ def run(args: argparse.Namespace) -> int:
     if result.step < plan.config.steps:
         print(f"stopped after {args.time_budget:g} s at step {result.step} of {plan.config.steps}; the command goes on")
     return 0
+
+
+def _published(recipe: str) -> str:
+    """What the report's model of a recipe reached, in percent as there."""
+    from ..evaluation.published import published_success
+
+    scores = published_success(recipe)
+    return f"; published success {', '.join(f'{p} {score:.1%}' for p, score in scores.items())}" if scores else ""
 
 
 def _replay(file: Path, device: str) -> int:

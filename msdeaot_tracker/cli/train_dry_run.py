@@ -7,15 +7,14 @@ from torch import nn
 from ..training.config import LoopConfig, TrainConfig
 from ..training.engine import make_fabric
 from ..training.estimates import estimate
-from ..training.mixes import Mix
-from ..training.recipes import IMAGENET, SCRATCH
+from ..training.recipe_types import IMAGENET, SCRATCH, Mix
 from ..training.sharing import share_out
 from ..types import CheckpointError, InputError, TrackerError
 from .train_plan import Plan
 
 
 def describe(plan: Plan, processes: int, device: str) -> int:
-    """Print it -> 0. InputError: options that cannot be, whatever the data."""
+    """Print it -> 0, or 2 when it would not run. InputError: options that cannot be, whatever the data."""
     recipe, config = plan.recipe, plan.config
     problems = []
     _line("recipe", f"{recipe.name}: {recipe.about}")
@@ -29,7 +28,7 @@ def describe(plan: Plan, processes: int, device: str) -> int:
     _describe_steps(config, processes)
     _describe_cost(plan, model, processes, device)
     _line("", f"would not run: {'; '.join(problems)}" if problems else "would run")
-    return 0
+    return 2 if problems else 0
 
 
 def _line(head: str, text: str) -> None:

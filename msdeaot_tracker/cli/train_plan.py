@@ -18,8 +18,8 @@ from ..initializers.lite import load_lite
 from ..initializers.lite_net import BoxToMaskNet
 from ..models import MSDeAOT
 from ..training.config import LoopConfig, TrainConfig
-from ..training.mixes import Mix
-from ..training.recipes import IMAGENET, INITIALIZER, SCRATCH, Recipe, find_recipe, fine_tuning
+from ..training.recipe_types import IMAGENET, INITIALIZER, SCRATCH, Mix, Recipe
+from ..training.recipes import find_recipe, fine_tuning
 from ..training.sources import Source
 from ..types import CheckpointError, InputError
 

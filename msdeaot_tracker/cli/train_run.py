@@ -15,7 +15,7 @@ from ..training.box_to_mask import BoxToMaskTrainer
 from ..training.loop import Loop
 from ..training.observers import Charts, CsvLog, Observer, ProgressBar, StepReport
 from ..training.pictures import Pictures
-from ..training.recipes import INITIALIZER, Recipe
+from ..training.recipe_types import INITIALIZER, Recipe
 from ..training.tracking import Trainer
 from ..training.validation import Validation
 from ..types import InputError

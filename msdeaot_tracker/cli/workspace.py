@@ -69,7 +69,7 @@ def _write(folder: Path, layout: str, dataset: Path, sequences: list[BoxSequence
             _truth(layout, dataset, sequence),
             anchors=anchors,
             interactions=interactions,
-            fps=round(sequence.fps),
+            fps=round(sequence.fps or 30),
         )
     names = [sequence.name for sequence in sequences]
     write_workspace(folder, names, stack=stack_path(layout), registries=[registry_path()])
@@ -130,12 +130,13 @@ def _interactions(sequence: BoxSequence) -> list[Interaction]:
     return usable
 
 
-def _truth(layout: str, dataset: Path, sequence: BoxSequence) -> list[np.ndarray] | list[tuple[float, ...] | None]:
-    """The masks of DAVIS, of other datasets the boxes; None where the object is not to be seen."""
+def _truth(layout: str, dataset: Path, sequence: BoxSequence) -> list[np.ndarray | tuple[float, ...] | None]:
+    """The masks of DAVIS, of other datasets the boxes; None where the object is not to be seen, or nothing is known."""
     if layout != "davis":
         boxes = zip(sequence.boxes.tolist(), sequence.visible, strict=True)
         return [tuple(box) if visible else None for box, visible in boxes]
     source = read_sequence(dataset, sequence.frames[0].parent.name)
     several = len(source.object_ids) > 1
     object_id = int(sequence.name.rpartition("-")[2]) if several else source.object_ids[0]
-    return [source.masks(index)[object_id] for index in range(len(source))]
+    masks = (source.masks(index) for index in range(len(source)))
+    return [known and known[object_id] for known in masks]

@@ -78,7 +78,7 @@ def read_got10k(folder: Path) -> list[BoxSequence]:
 
 
 def read_davis(folder: Path) -> list[BoxSequence]:
-    """`JPEGImages/<sequence>` and `Annotations/<sequence>`: the boxes of the masks, of the objects on the first frame.
+    """The folders of `find_sequences`: the boxes of the masks, of the objects on the first frame.
 
     Every object of a sequence with several is a sequence of its own, <sequence>-<object>. Reads all masks.
     """
@@ -91,15 +91,11 @@ def _davis_objects(folder: Path, name: str) -> list[BoxSequence]:
         masks = [sequence.masks(index) for index in range(len(sequence))]
     except InputError as error:
         return [BoxSequence(name, (), np.empty((0, 4)), fps=_DAVIS_FPS, problems=(str(error),))]
-    extra = {path.name for path in (folder / "Annotations" / name).glob("*.png")} - {
-        path.name for path in sequence.annotations
-    }
-    problems = (f"{folder / 'Annotations' / name / min(extra)}: no frame belongs to it; left out",) if extra else ()
     objects = []
     for object_id in sequence.object_ids:
-        boxes = np.array([mask_to_box(mask[object_id]) or _ABSENT for mask in masks], float)
+        boxes = np.array([(mask and mask_to_box(mask[object_id])) or _ABSENT for mask in masks], float)
         suffix = f"-{object_id}" if len(sequence.object_ids) > 1 else ""
-        objects.append(BoxSequence(name + suffix, sequence.frames, boxes, fps=_DAVIS_FPS, problems=problems))
+        objects.append(BoxSequence(name + suffix, sequence.frames, boxes, fps=_DAVIS_FPS, problems=sequence.problems))
     return objects
 
 
@@ -148,7 +144,7 @@ def _first_gap(paths: Sequence[Path]) -> str:
 
 def _trek150_boxes(folder: Path, problems: Problems) -> np.ndarray:
     path = folder / _TREK150_TRUTH
-    boxes = read_boxes(path)
+    boxes = read_boxes(path, notes=problems)
     _report_nan(path, boxes, problems)
     boxes[(boxes < 0).all(axis=1)] = np.nan
     return boxes
@@ -156,30 +152,30 @@ def _trek150_boxes(folder: Path, problems: Problems) -> np.ndarray:
 
 def _lasot_boxes(folder: Path, problems: Problems) -> np.ndarray:
     path = folder / "groundtruth.txt"
-    boxes = read_boxes(path)
+    boxes = read_boxes(path, notes=problems)
     _report_nan(path, boxes, problems)
     for name in ("full_occlusion.txt", "out_of_view.txt"):
-        _hide(boxes, folder / name)
+        _hide(boxes, folder / name, problems)
     return boxes
 
 
 def _got10k_boxes(folder: Path, problems: Problems) -> np.ndarray:
     path = folder / "groundtruth.txt"
-    boxes = read_boxes(path)
+    boxes = read_boxes(path, notes=problems)
     _report_nan(path, boxes, problems)
     if len(boxes) == 1:  # the test split
         frames = len(list_frames(folder))
         boxes = np.vstack([boxes, np.full((frames - 1, 4), np.nan)])
     else:
-        _hide(boxes, folder / "absence.label")
+        _hide(boxes, folder / "absence.label", problems)
     return boxes
 
 
-def _hide(boxes: np.ndarray, path: Path) -> None:
+def _hide(boxes: np.ndarray, path: Path, problems: Problems) -> None:
     """Make NaN of the boxes whose flag in the file, if there is one, is 1."""
     if not path.is_file():
         return
-    flags = read_flags(path)
+    flags = read_flags(path, problems)
     if len(flags) != len(boxes):
         raise InputError(f"{path}: {len(flags)} flags for {len(boxes)} boxes")
     boxes[flags] = np.nan
@@ -222,7 +218,7 @@ def _rows(path: Path, columns: int, meaning: str, problems: Problems) -> Iterato
     if not path.is_file():
         return
     try:
-        yield from enumerate(read_integers(path, columns, meaning).tolist(), start=1)
+        yield from enumerate(read_integers(path, columns, meaning, problems).tolist(), start=1)
     except InputError as error:
         problems.append(str(error))
 

@@ -32,6 +32,7 @@ class BoxSequence:
     boxes:    float64 [N, 4], x,y,w,h in pixels; a row of NaN: the object is not to be seen. Empty, when the truth
               cannot be read.
     anchors, interactions: of the multi-start and hand-object protocols, all of them within the sequence.
+    fps:      None: not known, so nothing can be run in real time.
     problems: what is wrong with the files, and what was left out for it; each names the file and, where it has one,
               the line.
     """
@@ -41,7 +42,7 @@ class BoxSequence:
     boxes: np.ndarray
     anchors: tuple[Anchor, ...] = ()
     interactions: tuple[Interaction, ...] = ()
-    fps: float = 30.0
+    fps: float | None = 30.0
     problems: tuple[str, ...] = ()
 
     def __len__(self) -> int:

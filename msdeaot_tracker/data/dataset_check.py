@@ -10,7 +10,8 @@ from functools import partial
 
 import numpy as np
 
-from ..images import read_image
+from ..images import read_image, read_mask_and_notes
+from ..mask_files import ALPHA, INVERTED, PALETTE, SOFT
 from ..types import InputError
 from .masked_videos import MaskedFrame, VideoSet, object_ids
 from .mixing import MixConfig
@@ -22,7 +23,14 @@ FRAME_SIZES = "videos whose frames are of different sizes"
 EMPTY = "without any object"
 SHORT = "videos of fewer than two frames"
 CROWDED = f"with more than {MixConfig.max_objects} objects"
-NOTES = frozenset({CROWDED})  # no fault: some are drawn by chance
+MASK_NOTES = {
+    SOFT: "with soft edges, which are cut at half white",
+    ALPHA: "with masks that are read by their alpha channel",
+    PALETTE: "with adaptive palettes, which are read by colour",
+}
+SUSPECT = "with masks that look inverted: an object on the whole border and most of the frame"
+# What is no fault, and why.
+NOTES = {CROWDED: "some are drawn by chance", **dict.fromkeys(MASK_NOTES.values(), "they are read as they are meant")}
 
 
 @dataclass
@@ -48,7 +56,7 @@ class DatasetReport:
 
     @property
     def is_sound(self) -> bool:
-        return not self.faults.keys() - NOTES
+        return not self.faults.keys() - NOTES.keys()
 
 
 def check_videos(
@@ -78,6 +86,7 @@ def _check_video(videos: VideoSet, name: str) -> DatasetReport:
     if len(frames) < 2 and not videos.stills:
         report.add(SHORT, f"{name}: {len(frames)}")
     sizes: Counter[tuple[int, int]] = Counter()
+    notes: dict[str, list[str]] = {}  # of the masks: the files by what is said of them
     found, unreadable = [], False  # values in the masks
     for frame in frames:
         report.frames += 1
@@ -85,10 +94,15 @@ def _check_video(videos: VideoSet, name: str) -> DatasetReport:
         if labels is None:
             unreadable = True
             continue
+        for note in read_mask_and_notes(frame.mask).notes if frame.mask else ():
+            notes.setdefault(note, []).append(str(frame.mask))
         found.append(np.flatnonzero(np.bincount(labels.ravel())))
         report.empty_frames += not found[-1].any()
     if len(sizes) > 1:
         report.add(FRAME_SIZES, f"{name}: " + ", ".join(f"{n} of {w}x{h}" for (h, w), n in sizes.most_common()))
+    for note, files in notes.items():
+        kind = SUSPECT if note == INVERTED else MASK_NOTES[note]
+        report.add(kind, f"{name}: {len(files)} of {len(frames)}, as {files[0]}")
     ids = object_ids(found) if found else []
     report.objects = len(ids)
     if videos.masked and frames and not ids and not unreadable:

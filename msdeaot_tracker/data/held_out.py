@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,27 @@ from .scene import Props
 
 HELD_OUT_SEED = 2**41  # training counts the seeds of its clips up from its own, which is small
 _CALM = {"max_distractors": 1, "absence_probability": 0.0, "vigour": (0.3, 1.0), "object_size": (0.15, 0.7)}
-_KINDS = {  # taken in turn
-    "one": {"max_objects": 1},
-    "two": {"min_objects": 2, "max_objects": 2},
-    "distractors": {"max_objects": 1, "max_distractors": 6},
-    "absence": {"max_objects": 2, "absence_probability": 1.0},
+_TINY = {
+    "max_objects": 1,
+    "object_size": (0.03, 0.07),
+    "min_area": 0.0002,
+    "min_visibility": 0.8,
+    "screen_probability": 0.0,
+    "camouflage_probability": 0.1,
+    "defocus_probability": 0.0,
+}
+KINDS = {  # of each, what its sequences are in turn
+    "mixed": {
+        "one": {"max_objects": 1},
+        "two": {"min_objects": 2, "max_objects": 2},
+        "distractors": {"max_objects": 1, "max_distractors": 6},
+        "absence": {"max_objects": 2, "absence_probability": 1.0},
+    },
+    "small": {  # objects that a network sees badly on the whole frame
+        "tiny": _TINY,
+        "fast": {**_TINY, "speed": 0.07, "vigour": (0.8, 1.2)},
+        "leaving": {**_TINY, "absence_probability": 1.0},
+    },
 }
 
 
@@ -50,21 +67,24 @@ class HeldOut:
 
     size: width and height in pixels. props: objects and backgrounds; None: painted ones.
 
-    InputError: no sequences, one frame, a negative seed, sizes that no clip has.
+    InputError: no sequences, one frame, a negative seed, sizes that no clip has, no such kind.
     """
 
     count: int = 16
     frames: int = 36
     size: tuple[int, int] = (480, 270)
     seed: int = HELD_OUT_SEED
+    kind: str = "mixed"  # one of KINDS
     props: Props | None = None
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.frames < 2 or self.seed < 0:
             raise InputError(f"{self}: at least one sequence of two frames, and no negative seed")
+        if self.kind not in KINDS:
+            raise InputError(f"kind {self.kind!r} is none of {', '.join(KINDS)}")
         try:
-            for kind in _KINDS:
-                self._config(kind)
+            for changes in KINDS[self.kind].values():
+                self._config(changes)
         except ValueError as error:
             raise InputError(str(error)) from None
 
@@ -73,13 +93,13 @@ class HeldOut:
 
     def __iter__(self) -> Iterator[ProceduralSequence]:
         for number in range(self.count):
-            kind = list(_KINDS)[number % len(_KINDS)]
-            clip = generate_clip(self.seed + number, self._config(kind), self.props)
-            yield ProceduralSequence(f"{number:03d}-{kind}", clip)
+            name, changes = list(KINDS[self.kind].items())[number % len(KINDS[self.kind])]
+            clip = generate_clip(self.seed + number, self._config(changes), self.props)
+            yield ProceduralSequence(f"{number:03d}-{name}", clip)
 
-    def _config(self, kind: str) -> ClipConfig:
+    def _config(self, changes: Mapping[str, Any]) -> ClipConfig:
         width, height = self.size
-        return ClipConfig(height=height, width=width, frames=self.frames, **{**_CALM, **_KINDS[kind]})
+        return ClipConfig(height=height, width=width, frames=self.frames, **{**_CALM, **changes})
 
 
 def write_sequence(root: Path, sequence: ProceduralSequence) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..images import IMAGE_SUFFIXES, VOID, read_image, read_mask
+from ..images import IMAGE_SUFFIXES, VOID, read_foreground, read_image, read_mask
 from ..types import InputError
 from .box_files import read_names
-from .masked_videos import MaskedFrame, VideoSet, existing_folder, folder_names, read_foreground
+from .masked_videos import MaskedFrame, VideoSet, existing_folder, folder_names
 
 _SHIFT = 4  # bits after the point in the coordinates that OpenCV fills polygons with
 _MAX_SIDE = 1 << 14  # pixels
@@ -116,7 +116,9 @@ def _listed(
 
 
 def _still(images: Path, masks: Path, suffix: str, read: Callable, name: str) -> list[MaskedFrame]:
-    return [MaskedFrame(images / f"{name}.jpg", partial(read, masks / f"{name}{suffix}"))]
+    mask = masks / f"{name}{suffix}"
+    # The masks of salience are soft by nature, and SBD's are no images.
+    return [MaskedFrame(images / f"{name}.jpg", partial(read, mask), mask if read is read_mask else None)]
 
 
 def _read_sbd(path: Path) -> np.ndarray:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..files import whole_file
 from ..geometry import clip_box, mask_to_box, rectangle_iou
 from ..images import read_image, read_mask, write_mask
 from ..types import Box, InputError, MaskEstimate
@@ -157,11 +158,9 @@ def _sample(video: str, judged: Judged) -> Sample:
 
 
 def _write_mask(path: Path, mask: np.ndarray) -> None:
-    """In one step, so that a file is a whole one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.part")
-    write_mask(partial, mask)
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        write_mask(partial, mask)
 
 
 def _link(frame: Path, link: Path) -> bool:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..files import PART, whole_file
 from ..types import InputError
 
 SETTINGS = "masks.json"
 KEPT, REJECTED, UNREADABLE = "kept", "rejected", "unreadable"
-_PART = ".part"
 _MAX_FAULTS = 10  # kept of one video for messages; the file has them all
 _TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}  # paths may hold any bytes
 
@@ -55,7 +55,7 @@ class RecordFile:
     """
 
     def __init__(self, path: Path):
-        self._path, self._part = path, path.with_name(path.name + _PART)
+        self._path, self._part = path, path.with_name(path.name + PART)
         path.parent.mkdir(parents=True, exist_ok=True)
         if self._part.exists():
             _drop_cut_row(self._part)
@@ -127,13 +127,12 @@ def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         if folder.exists() and any(folder.iterdir()):
             raise InputError(f"{folder} is not empty and was not begun by this command: choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"{SETTINGS}.{os.getpid()}{_PART}"
-        partial.write_text(json.dumps(plain, indent=1), encoding="utf-8")
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(plain, indent=1), encoding="utf-8")
         return
     try:
         begun = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged: {error}") from None
     if not isinstance(begun, dict):
         raise InputError(f"{path} is damaged: no object")

@@ -24,6 +24,7 @@ class MaskedFrame(NamedTuple):
 
     image: Path
     read_labels: Callable[[], np.ndarray]
+    mask: Path | None = None  # the file of the labels, if it is an image of their own
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,6 @@ def object_ids(labels: Sequence[np.ndarray]) -> list[int]:
     return ids if ids == [VOID] else [i for i in ids if i != VOID]
 
 
-def read_foreground(path: Path) -> np.ndarray:
-    """int32 [H, W], 1 where a mask of one object is at least half white, as salience datasets have it (soft edges)."""
-    return (read_image(path)[..., 0] >= 128).astype(np.int32)
-
-
 def paired_frames(
     images: Path, masks: Path, read: Callable[[Path], np.ndarray] = read_mask, suffix: str = ".png"
 ) -> list[MaskedFrame]:
@@ -77,7 +73,8 @@ def paired_frames(
     stems = [name[: -len(suffix)] for name in folder_names(masks) if name.endswith(suffix)]
     # Numbers are of one width, or without zeros before them: by length first is by number.
     stems.sort(key=lambda stem: (len(stem), stem))
-    return [MaskedFrame(images / found.get(s, f"{s}.jpg"), partial(read, masks / f"{s}{suffix}")) for s in stems]
+    files = [(images / found.get(stem, f"{stem}.jpg"), masks / f"{stem}{suffix}") for stem in stems]
+    return [MaskedFrame(image, partial(read, mask), mask) for image, mask in files]
 
 
 def folder_names(folder: Path) -> list[str]:

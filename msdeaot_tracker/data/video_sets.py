@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..images import read_image, read_mask
+from ..images import read_mask
 from ..types import InputError
 from .box_files import read_names
+from .davis_folders import find_davis
 from .mask_records import KEPT, read_records, records_path
 from .masked_videos import MaskedFrame, VideoSet, existing_folder, folder_names, paired_frames
 
@@ -20,14 +21,24 @@ TREK150_SEQUENCES = "sequences.txt"
 
 
 def open_folders(root: Path) -> VideoSet:
-    """`JPEGImages/<video>/*.jpg` with `Annotations/<video>/*.png` for all frames or some of them."""
-    return _open_pair("folder", root / "JPEGImages", root / "Annotations")
+    """`JPEGImages/<video>/*.jpg` with `Annotations/<video>/*.png` for all frames or some of them.
+
+    Or the same in DAVIS' own layout; where that has a list `train`, the videos on it.
+    """
+    folders = find_davis(root)
+    return _open_pair("folder", folders.images, folders.masks, folders.listed("train"))
 
 
 def open_davis(root: Path) -> VideoSet:
-    """`JPEGImages/480p`, `Annotations/480p`, and the videos of `ImageSets/2017/train.txt` (DAVIS 2017)."""
-    names = read_names(root / "ImageSets" / "2017" / "train.txt")
-    return _open_pair("davis", root / "JPEGImages" / "480p", root / "Annotations" / "480p", names)
+    """`JPEGImages/480p`, `Annotations/480p`, and the videos of `ImageSets/2017/train.txt`, as DAVIS is published.
+
+    Or `JPEGImages`, `Annotations`, and all videos in them. InputError: as published, but without the list.
+    """
+    folders = find_davis(root)
+    names = folders.listed("train")
+    if names is None and folders.is_official:
+        raise InputError(f"{folders.sets / '2017' / 'train.txt'} does not exist: which videos may be trained on?")
+    return _open_pair("davis", folders.images, folders.masks, names)
 
 
 def open_youtube_vos(root: Path) -> VideoSet:
@@ -107,8 +118,8 @@ def _lasot_frames(root: Path, name: str) -> list[MaskedFrame]:
 
 
 def _read_one_object(path: Path) -> np.ndarray:
-    """int32 [H, W], 1 where the first channel is not 0."""
-    return (read_image(path)[..., 0] > 0).astype(np.int32)
+    """int32 [H, W], 1 where the mask is not 0."""
+    return (read_mask(path) > 0).astype(np.int32)
 
 
 def open_vipseg(root: Path) -> VideoSet:

@@ -26,6 +26,7 @@ from .metrics import (
     one_pass_ious,
     otb_curves,
     recall,
+    returns,
     robustness_curve,
     success_curve,
     success_score,
@@ -43,13 +44,14 @@ from .results import (
     results_folder,
     write_results,
 )
-from .runner import ObjectScore, SequenceScore, StaticTracker, VideoTracker, run_sequence
+from .runner import FOUND_WITHIN, ObjectScore, SequenceScore, StaticTracker, VideoTracker, run_sequence
 from .scoring import score
 from .workers import Outcome, do_jobs, do_jobs_in_processes
 
 __all__ = [
     "DATASET_FOLDERS",
     "ERROR_THRESHOLDS",
+    "FOUND_WITHIN",
     "PIXEL_THRESHOLDS",
     "PROTOCOLS",
     "ROBUSTNESS_THRESHOLDS",
@@ -94,6 +96,7 @@ __all__ = [
     "recall",
     "remove_results",
     "results_folder",
+    "returns",
     "robustness_curve",
     "run_job",
     "run_sequence",

@@ -31,6 +31,7 @@ LINE_COLOURS = (
     (0, 163, 0),
 )
 _LONG_EDGE = 480  # pixels
+_USUAL_FPS = 30.0  # where they are not known
 _MAX_FRAMES = 150  # evenly chosen of a longer sequence: a clip stays below some 4 MB
 _QUALITY = 50
 
@@ -44,7 +45,7 @@ def clip_uri(sequence: BoxSequence, answers: Mapping[int, np.ndarray]) -> str:
         raise InputError(f"{sequence.name}: there are no frames to show")
     chosen = np.unique(np.linspace(0, len(sequence) - 1, _MAX_FRAMES).round().astype(int))
     pictures = [Image.fromarray(_draw(sequence, int(index), answers)) for index in chosen]
-    milliseconds = round(1000 / sequence.fps * len(sequence) / len(chosen))
+    milliseconds = round(1000 / (sequence.fps or _USUAL_FPS) * len(sequence) / len(chosen))
     file = io.BytesIO()
     pictures[0].save(
         file,

@@ -12,7 +12,7 @@ import numpy as np
 from ..data.box_types import BoxSequence
 from ..images import read_image
 from ..types import Box, InputError
-from .protocols import find_protocol, why_no_runs
+from .protocols import find_protocol, why_no_runs, why_nothing
 from .realtime import run_realtime
 from .results import read_results, result_path, write_results
 from .runner import VideoTracker
@@ -28,7 +28,7 @@ class Job:
     run: str  # name of the result file
     frames: tuple[Path, ...]  # in the order of the run
     box: Box
-    fps: float
+    fps: float | None  # None: not of rte
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def list_jobs(sequences: Sequence[BoxSequence], protocols: Sequence[str]) -> tup
     jobs: list[Job] = []
     left_out: list[str] = []
     for protocol in protocols:
-        plan = find_protocol(protocol)
+        plan, before = find_protocol(protocol), len(jobs) + len(left_out)
         for sequence in sequences:
             try:
                 runs = plan(sequence)
@@ -56,7 +56,9 @@ def list_jobs(sequences: Sequence[BoxSequence], protocols: Sequence[str]) -> tup
                 left_out.append(reason)
             for run in runs:
                 first = run.frames[0]
-                if not sequence.frames:
+                if protocol == "rte" and sequence.fps is None:
+                    left_out.append(f"{run.name} ({protocol}): its frames per second are not known")
+                elif not sequence.frames:
                     left_out.append(f"{run.name} ({protocol}): there are no frames that fit the truth")
                 elif not sequence.visible[first]:
                     left_out.append(
@@ -65,6 +67,8 @@ def list_jobs(sequences: Sequence[BoxSequence], protocols: Sequence[str]) -> tup
                 else:
                     frames = tuple(sequence.frames[index] for index in run.frames)
                     jobs.append(Job(protocol, run.name, frames, Box(*sequence.boxes[first].tolist()), sequence.fps))
+        if len(jobs) + len(left_out) == before:
+            left_out.append(why_nothing(protocol, len(sequences)))
     return jobs, left_out
 
 

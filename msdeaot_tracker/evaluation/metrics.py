@@ -93,6 +93,21 @@ def recall(ious: np.ndarray) -> np.float32:
     return (np.asarray(ious) >= 0.5).astype(np.float32).mean()
 
 
+def returns(ious: np.ndarray, visible: np.ndarray, *, within: int, overlap: float) -> tuple[int, int]:
+    """How often an object came back after frames without it, and how often it was then found again.
+
+    ious float [N], visible bool [N]: of all frames of a run. Found: an overlap of at least `overlap` on one of the
+    `within` frames from its coming back on, and before it goes again.
+    """
+    back = np.flatnonzero(visible[1:] & ~visible[:-1]) + 1
+    found = 0
+    for first in back:
+        gone = np.flatnonzero(~visible[first:])
+        last = first + min([within, *gone[:1].tolist()])
+        found += bool((ious[first:last] >= overlap).any())
+    return len(back), found
+
+
 def trek150_curves(predicted: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
     """Success [21], normalized precision [51] and generalized success robustness [51] of one run, boxes [N, 4].
 

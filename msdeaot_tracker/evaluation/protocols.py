@@ -73,3 +73,10 @@ def why_no_runs(protocol: str, sequence: BoxSequence) -> str | None:
     if not len(sequence):
         return f"{sequence.name}: its truth cannot be read; nothing for {protocol}"
     return None if protocol == "hoi" else f"{sequence.name}: it has no anchors; nothing for {protocol}"
+
+
+def why_nothing(protocol: str, sequences: int) -> str:
+    """Of a dataset none of whose sequences has a run, nor need have one."""
+    if not sequences:
+        return f"{protocol}: the dataset has no sequences"
+    return f"{protocol}: none of the {sequences} sequences has interactions of a hand and the object; nothing to do"

@@ -68,12 +68,21 @@ def read_results(folder: Path, tracker: str, protocol: str, run: str, length: in
     return read_result_file(result_path(folder, tracker, protocol, run), length)
 
 
-def read_result_file(path: Path, length: int, *, complete: bool = True) -> np.ndarray:
-    """The same of one file; complete: a last line that does not end is a fault (`read_boxes`)."""
-    boxes = read_boxes(path, complete=complete)
-    if len(boxes) != length:
-        raise InputError(f"{path}, line {min(len(boxes), length) + 1}: {len(boxes)} boxes for a run of {length} frames")
-    return boxes
+def read_result_file(path: Path, length: int, *, complete: bool = True, notes: list[str] | None = None) -> np.ndarray:
+    """The same of one file.
+
+    complete: a last line that does not end is a fault (`read_boxes`).
+    notes:    is told what was not taken as it is in the file; a longer one is cut then, as LaSOT's toolkit does.
+    """
+    boxes = read_boxes(path, complete=complete, notes=notes)
+    if len(boxes) == length:
+        return boxes
+    frames = f"{length} frame{'s' * (length != 1)}"
+    fault = f"{path}, line {min(len(boxes), length) + 1}: {len(boxes)} boxes for a run of {frames}"
+    if len(boxes) < length or notes is None:
+        raise InputError(fault)
+    notes.append(f"{fault}; those after it left out")
+    return boxes[:length]
 
 
 def remove_results(folder: Path, tracker: str, protocol: str, run: str) -> None:
@@ -92,7 +101,7 @@ def claim_results(folder: Path, tracker: str, protocol: str, settings: Mapping[s
     if path.is_file() and not replace:
         try:
             noted = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InputError(f"{path} is damaged: what the results beside it were made with is not known") from None
         wanted = json.loads(json.dumps(settings))
         if noted != wanted:

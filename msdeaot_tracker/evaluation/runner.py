@@ -11,10 +11,12 @@ import numpy as np
 
 from ..geometry import box_to_mask, mask_iou, mask_to_box
 from ..types import Box, FrameResult
-from .metrics import one_pass_ious, success_score
+from .metrics import box_iou, one_pass_ious, returns, success_score
 
 Init = Literal["mask", "box"]
 ABSENT = (np.nan,) * 4
+FOUND_WITHIN = 30  # frames after an object has come back
+_FOUND = 0.3  # overlap of the boxes from which on it counts as found
 
 
 class VideoTracker(Protocol):
@@ -35,7 +37,7 @@ class TruthSequence(Protocol):
 
     def image(self, index: int) -> np.ndarray: ...
 
-    def masks(self, index: int) -> dict[int, np.ndarray]: ...
+    def masks(self, index: int) -> dict[int, np.ndarray] | None: ...
 
 
 class StaticTracker:
@@ -59,6 +61,8 @@ class StaticTracker:
 class ObjectScore:
     success: float  # area under the success curve of the boxes, metrics.one_pass_ious
     jaccard: float  # mean J of the masks; as in DAVIS, the first frame (given) and the last are left out
+    returns: int = 0  # how often the object came back after frames without it
+    found: int = 0  # how often it was then found within FOUND_WITHIN frames
 
 
 @dataclass(frozen=True)
@@ -74,29 +78,41 @@ def run_sequence(
 ) -> SequenceScore:
     """Start the tracker from the first frame's masks, or from their boxes, and follow it to the end.
 
-    `progress` is called after each frame.
+    Frames whose truth is not known are tracked, and not scored. `progress` is called after each frame.
     """
     given = sequence.masks(0)
     targets = given if init == "mask" else {object_id: mask_to_box(mask) for object_id, mask in given.items()}
     predicted: dict[int, list[Box]] = {object_id: [] for object_id in given}
     truth: dict[int, list[Box]] = {object_id: [] for object_id in given}
-    overlaps: dict[int, list[float]] = {object_id: [] for object_id in given}
+    overlaps: dict[int, dict[int, float]] = {object_id: {} for object_id in given}  # by frame
     seconds = 0.0
     for index in range(len(sequence)):
         image, masks = sequence.image(index), sequence.masks(index)
         start = time.perf_counter()
         result = tracker.track(image) if index else tracker.initialize(image, targets)
         seconds += time.perf_counter() - start
-        for object_id, mask in masks.items():
+        for object_id, mask in ({} if masks is None else masks).items():
             predicted[object_id].append(result.boxes[object_id] or ABSENT)
             truth[object_id].append(mask_to_box(mask) or ABSENT)
-            overlaps[object_id].append(mask_iou(result.masks[object_id], mask))
+            overlaps[object_id][index] = mask_iou(result.masks[object_id], mask)
         progress()
+    inner = range(1, len(sequence) - 1)
     scores = {
-        object_id: ObjectScore(
-            success_score(one_pass_ious(np.array(predicted[object_id]), np.array(truth[object_id]))),
-            float(np.mean(overlaps[object_id][1:-1] or overlaps[object_id])),
-        )
-        for object_id in given
+        object_id: _score(np.array(predicted[object_id]), np.array(truth[object_id]), of, inner)
+        for object_id, of in overlaps.items()
     }
     return SequenceScore(sequence.name, len(sequence), scores, seconds / len(sequence))
+
+
+def _score(predicted: np.ndarray, truth: np.ndarray, overlaps: Mapping[int, float], inner: range) -> ObjectScore:
+    """Boxes [N, 4] on the frames with truth, NaN where there is none; the overlaps of the masks, by frame.
+
+    inner: the frames that J is a mean over, where they have truth.
+    """
+    visible = ~np.isnan(truth).any(axis=1)
+    back = returns(box_iou(predicted, truth), visible, within=FOUND_WITHIN, overlap=_FOUND)
+    return ObjectScore(
+        success_score(one_pass_ious(predicted, truth)),
+        float(np.mean([overlaps[index] for index in overlaps if index in inner] or [*overlaps.values()])),
+        *back,
+    )

@@ -22,7 +22,7 @@ from .averages import (
     average_otb,
 )
 from .layouts import TREK150, Layout, read_seconds
-from .protocols import Run, find_protocol, why_no_runs
+from .protocols import Run, find_protocol, why_no_runs, why_nothing
 from .results import read_result_file
 
 _AVERAGES: dict[str, Average] = {
@@ -88,7 +88,7 @@ def find_average(protocol: str, dataset: str = "trek150") -> Average:
 
 
 def read_runs(
-    sequences: Iterable[BoxSequence], results: Path, tracker: str, protocol: str, layout: Layout = TREK150
+    sequences: Sequence[BoxSequence], results: Path, tracker: str, protocol: str, layout: Layout = TREK150
 ) -> tuple[list[SequenceRuns], Coverage]:
     """The runs with usable results, sequence by sequence, and what they are of all there should be."""
     found: list[SequenceRuns] = []
@@ -117,6 +117,8 @@ def read_runs(
             coverage.scored_sequences += 1
             coverage.scored_runs += len(runs)
             found.append(SequenceRuns(sequence.name, len(sequence), runs))
+    if not coverage.sequences:
+        coverage.problems.append(why_nothing(protocol, len(sequences)))
     return found, coverage
 
 
@@ -130,7 +132,7 @@ def _read_run(
         problems.append(f"{path}: the truth of these frames is not known; not scored")
         return None
     try:
-        predicted = read_result_file(path, len(run.frames), complete=layout.complete)
+        predicted = read_result_file(path, len(run.frames), complete=layout.complete, notes=problems)
     except InputError as error:
         problems.append(f"{error}; not scored")
         return None

@@ -70,7 +70,7 @@ class Row:
     @property
     def is_complete(self) -> bool:
         c = self.coverage
-        return c is None or (c["scored_runs"] == c["runs"] and c["scored_sequences"] == c["sequences"])
+        return c is None or (0 < c["runs"] == c["scored_runs"] and c["scored_sequences"] == c["sequences"])
 
 
 @dataclass(frozen=True)

@@ -80,9 +80,12 @@ def latex_tables(comparison: Comparison) -> str:
     return "\n".join(parts)
 
 
+_FASTEST = 10_000  # frames per second; what is faster has not looked at them
+
+
 def _value(row: Row, key: str) -> str:
     value = row.overall.get(key)
-    if value is None or (key == "speed_fps" and value < 0):
+    if value is None or (key == "speed_fps" and not 0 <= value <= _FASTEST):
         return _NONE
     return f"{value:,.1f}" if key == "speed_fps" else f"{value:.3f}"
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ..types import Box, InputError, MaskEstimate
+from ..words import did_you_mean
 
 DEFAULT_INITIALIZER = "lite"
 
@@ -111,7 +112,8 @@ def make_initializer(name: str, *, device: str | torch.device = "auto", **option
 
 def _find(name: str) -> type[Initializer]:
     if name not in INITIALIZERS:
-        raise InputError(f"unknown initializer {name!r}; there are: {', '.join(sorted(INITIALIZERS))}")
+        hint = did_you_mean(name, INITIALIZERS)
+        raise InputError(f"unknown initializer {name!r}{hint}; there are: {', '.join(sorted(INITIALIZERS))}")
     return INITIALIZERS[name]()
 
 
@@ -127,4 +129,7 @@ def _check_settings(name: str, kind: type, options: Mapping[str, Any], hidden: S
     known = [setting for setting in signature(kind).parameters if setting not in hidden]
     for option in options:
         if option not in known:
-            raise InputError(f"initializer {name!r} has no setting {option!r}; it has: {', '.join(known) or 'none'}")
+            hint = did_you_mean(option, known)
+            raise InputError(
+                f"initializer {name!r} has no setting {option!r}{hint}; it has: {', '.join(known) or 'none'}"
+            )

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoints import find_weights
-from ..checkpoints.convert import check_shapes
-from ..checkpoints.io import read_pickle
+from ..checkpoints.state_dicts import check_tensors, read_state
 from ..models.encoder import ENCODERS
 from ..types import CheckpointError, InputError
 from .alpha_refine_net import AlphaRefineNet
@@ -82,10 +81,7 @@ def load_alpha_refine(path: str | os.PathLike[str] | None, variant: str) -> Alph
     """
     network = build_alpha_refine(variant)
     path = find_weights(f"alpha-refine-{variant}") if path is None else path
-    content = read_pickle(path, inert=_INERT)
-    state = content.get("net") if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise CheckpointError(f"{Path(path)} is no file of Alpha-Refine: it holds no 'net' of tensors")
+    state = read_state(path, inert=_INERT)
     try:
         fill(network, state, variant)
     except CheckpointError as error:
@@ -102,7 +98,7 @@ def fill(network: AlphaRefineNet, published: dict[str, Tensor], variant: str) ->
     used = {key: tensor for key, tensor in published.items() if not _dropped(key)}
     expected = {published_key(key): tuple(tensor.shape) for key, tensor in own.items()}
     _check_kind(used, expected, variant)
-    check_shapes(expected, used)
+    check_tensors(expected, used)
     network.load_state_dict({key: used[published_key(key)] for key in own}, strict=False)  # all but the counters
 
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoints import find_weights
-from ..checkpoints.convert import check_shapes
-from ..checkpoints.io import read_pickle
+from ..checkpoints.state_dicts import check_tensors, read_state
 from ..device import pick_device
 from ..types import Box, CheckpointError, InputError
 from .box_prompt import BoxPrompted
@@ -21,7 +20,7 @@ _WIDTHS = {"vit_b": 768, "vit_l": 1024, "vit_h": 1280}  # channels of the image 
 class SegmentAnything(BoxPrompted):
     """SAM as published; `BoxPrompted` says which of its three masks is taken.
 
-    weights: a published .pth file; None: the downloaded one, `sam-vit-b` and so on in the manifest.
+    weights: a published file, or its name; None: the downloaded one, `sam-vit-b` and so on in the manifest.
     variant: vit_b, vit_l or vit_h.
     device:  as for `load_model`. half: as for `BoxPrompted`.
 
@@ -49,7 +48,7 @@ class SegmentAnything(BoxPrompted):
         state = _read(path, variant)
         model = sam_model_registry[variant]()
         try:
-            check_shapes({key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}, state)
+            check_tensors({key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}, state)
         except CheckpointError as error:
             raise CheckpointError(f"{path} is no file of SAM {variant}: {error}") from error
         model.load_state_dict(state)
@@ -77,9 +76,7 @@ class SegmentAnything(BoxPrompted):
 
 
 def _read(path: str | os.PathLike[str], variant: str) -> dict[str, Tensor]:
-    state = read_pickle(path)
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise CheckpointError(f"{path} is no SAM checkpoint, which would be tensors by name")
+    state = read_state(path)
     widths = {(width,): name for name, width in _WIDTHS.items()}
     positions = state.get("image_encoder.pos_embed")
     found = variant if positions is None else widths.get(tuple(positions.shape[-1:]), variant)

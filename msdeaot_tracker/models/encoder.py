@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from ..types import Features, InputError
 from .depthwise import DepthwiseConv2d
+from .intern_image import InternImage
 
 _STRIDES = (4, 8, 16)
 _MOBILENET_TAPS = {1: 4, 2: 8, 4: 16}  # block index -> stride of its output, in MobileNetV2 and EfficientNet
@@ -149,6 +150,20 @@ class SwinEncoder(Encoder):
         return Features(maps, maps[16])
 
 
+class InternImageEncoder(Encoder):
+    """InternImage-T; the deep map is its fourth stage, at stride 16 as the third (VMOS 1)."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = InternImage()
+        self.channels = dict(zip(_STRIDES, self.network.widths, strict=False))
+        self.deep_channels = self.network.widths[-1]
+
+    def forward(self, image: Tensor) -> Features:
+        *maps, deep = self.network(image)
+        return Features(dict(zip(_STRIDES, maps, strict=True)), deep)
+
+
 class _SwinBlock(SwinTransformerBlock):
     """timm's block, but padded before the cyclic shift instead of after it, at any map size (PARITY 28)."""
 
@@ -216,6 +231,7 @@ def _swin_base() -> Encoder:
 
 
 ENCODERS: dict[str, Callable[[], Encoder]] = {
+    "intern_image_t": InternImageEncoder,
     "mobilenetv2": MobileNetV2Encoder,
     "efficientnet_lite0": partial(EfficientNetLiteEncoder, "efficientnet_lite0"),
     "resnet18": partial(_resnet_with_stem, "resnet18"),

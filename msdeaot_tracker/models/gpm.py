@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from ..types import LayerState, LayerTokens, MapSize
 from .attention import attend, read_all, read_window
 from .depthwise import DepthwiseConv2d
+from .drop_path import drop_path
 
 
 class GatedProjection(nn.Module):
@@ -93,12 +94,13 @@ class GatedPropagation(nn.Module):
         dx, dy = change.chunk(2, dim=-1)
         x, y = x + dx, dy if y is None else y + dy
         dx, dy = self.self_propagation(self.norm2(x), self.id_norm2(y), size).chunk(2, dim=-1)
-        return x + self._drop_path(dx), y + self._drop_path(dy), state
+        rate = self.drop_path if self.training else 0.0
+        return x + drop_path(dx, rate), y + drop_path(dy, rate), state
 
     def memorize(self, state: LayerState, identity: Tensor) -> LayerTokens:
         """The frame as memory, once its identity embedding [B, N, C] is known. Keys and values stay as they were."""
         seen = identity if state.id_context is None else torch.cat([state.id_context, identity], dim=-1)
-        return LayerTokens(state.key, state.value, F.silu(self.to_id_value(seen)), state.size)
+        return LayerTokens(state.key, state.value, F.silu(self.to_id_value(seen)), size=state.size)
 
     def _look(self, x: Tensor, y: Tensor | None, size: MapSize) -> tuple[LayerState, Tensor]:
         x = self.norm1(x)
@@ -110,10 +112,3 @@ class GatedPropagation(nn.Module):
             context = self.id_norm1(y)
             gate = F.silu(torch.cat([gate, self.to_id_gate(context)], dim=-1))
         return LayerState(key.contiguous(), F.silu(value), context, size), gate
-
-    def _drop_path(self, change: Tensor) -> Tensor:
-        """Stochastic depth, one draw per sample (training only)."""
-        if not self.training or self.drop_path == 0:
-            return change
-        kept = torch.rand(len(change), 1, 1, device=change.device) >= self.drop_path
-        return change * kept / (1 - self.drop_path)

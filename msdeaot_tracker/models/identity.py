@@ -11,15 +11,16 @@ from ..types import MapSize
 class IdentityEmbedding(nn.Module):
     """One-hot mask [B, K + 1, H, W] at network size -> [B, N, C] on the map of a stage.
 
-    One convolution of kernel = stride (stride + 1 with padding when sizes are 16k+1), then LayerNorm over channels.
+    One convolution of kernel = stride (stride + 1 with padding when sizes are 16k+1), then LayerNorm over channels
+    (AOT has none).
     A map finer than the convolution's grid is reached by plain nearest enlargement (VMOS 9).
     """
 
-    def __init__(self, objects: int, width: int, stride: int, *, align_corners: bool):
+    def __init__(self, objects: int, width: int, stride: int, *, align_corners: bool, normalised: bool = True):
         super().__init__()
         kernel, padding = (stride + 1, stride // 2) if align_corners else (stride, 0)
         self.convolution = nn.Conv2d(objects + 1, width, kernel, stride=stride, padding=padding)
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width) if normalised else nn.Identity()
 
     def forward(self, mask: Tensor, size: MapSize) -> Tensor:
         embedding = self.norm(self.convolution(mask).permute(0, 2, 3, 1))

@@ -20,7 +20,7 @@ from ..data.mixing import DrawnPart
 from ..device import explain_out_of_memory
 from .box_to_mask import BoxToMaskTrainer
 from .loop import Loop
-from .recipes import Recipe, crops_of
+from .recipe_types import Recipe, crops_of
 from .sharing import share_out
 from .sources import CropSource, ProceduralSource, Source
 from .tracking import Trainer

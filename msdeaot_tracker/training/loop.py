@@ -17,7 +17,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints.io import read_pickle
+from ..checkpoints.state_dicts import read_pickle
 from ..types import CheckpointError, TrackerError
 from .config import LoopConfig
 from .observers import ClipView, Observer, StepReport
@@ -108,6 +108,8 @@ class Loop(ABC):
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         self._resume()
+        if self._step == self._config.steps and self._fabric.is_global_zero:
+            self._save_weights()  # it may have been killed between the last state and the weights
         started, peak = time.perf_counter(), 0
         try:
             pinned = self._fabric.device.type == "cuda"
@@ -222,6 +224,9 @@ class Loop(ABC):
             return
         state = {**self._snapshot(), "settings": self._settings(), "averaged": self._averaged.state}
         write_state(self._folder / STATE, state)
+        self._save_weights()
+
+    def _save_weights(self) -> None:
         with self._lend_averaged():
             try:
                 self._write(self._folder / WEIGHTS)

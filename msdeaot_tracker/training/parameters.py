@@ -12,7 +12,7 @@ from ..types import InputError
 from .config import LoopConfig
 
 # AOT's exemptions from weight decay that are matrices or filters; vectors (biases, scales of norms) never decay.
-_NOT_DECAYED = ("relative_position_bias_table", "decoder.output.weight")
+_NOT_DECAYED = ("relative_position_bias_table", "short_term.relative_value", "decoder.output.weight")
 
 # Modules of each encoder's parts, as AOT freezes them: of Swin neither the norm of an output nor what leads to the next
 _MOBILE = {"stem": ("stem",), "stage1": ("blocks.0", "blocks.1")}
@@ -20,6 +20,7 @@ _RESNET = {"stem": ("network.conv1", "network.bn1"), "stage1": ("network.layer1"
 _ENCODER_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("mobilenetv2", "efficientnet_lite0"), _MOBILE),
     **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet_small"), _RESNET),
+    "intern_image_t": {"stem": ("network.stem",), "stage1": ("network.stages.0",)},
     "swin_base": {"stem": ("patch_embed",), "stage1": ("stages.0",)},
 }
 

@@ -1,140 +1,22 @@
-"""What can be trained, completely: model, data, schedule, and where it starts from."""
+"""What can be trained: the report's recipes, those of our own small models, and fine-tuning."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from ..config import Preset, find_preset
+from ..config import Preset
 from ..data.augmentation import Augmentation
 from ..data.batches import BatchConfig
 from ..data.clip_config import ClipConfig
 from ..data.mixing import MixConfig
 from ..types import InputError
 from .box_to_mask import BoxToMaskConfig
-from .config import LoopConfig, TrainConfig
+from .config import TrainConfig
 from .crops import CropConfig
-from .mixes import Drawn, Mix
+from .recipe_types import IMAGENET, INITIALIZER, Drawn, Mix, Recipe
+from .report_recipes import report_recipes
 from .schedule import Schedule
-from .sources import ProceduralSource, Source
-
-SCRATCH, IMAGENET = "scratch", "imagenet"
-INITIALIZER = "lite"  # trained by the same loop, but no preset
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A run.
-
-    preset: the model's, or INITIALIZER. start: SCRATCH, IMAGENET (its encoder), or the recipe whose weights it needs.
-    ours: which of its settings stand neither in the report nor in the public AOT recipe.
-    """
-
-    name: str
-    about: str
-    preset: str
-    config: LoopConfig
-    data: Source | Mix
-    start: str = SCRATCH
-    devices: int = 1
-    ours: str = ""
-
-    def with_size(self, size: int) -> Recipe:
-        """Frames of size x size. InputError: not of the form the model takes, or this recipe has one size only."""
-        if crops_of(self) is not None:
-            raise InputError(f"{self.name} has no size of frames")
-        return replace(self, data=replace(self.data, config=replace(self.data.config, size=checked_size(self, size))))
-
-
-def crops_of(recipe: Recipe) -> CropConfig | None:
-    """Of a recipe that trains on crops."""
-    return recipe.data.crops if isinstance(recipe.data, Mix) else None
-
-
-def checked_size(recipe: Recipe, size: int) -> int:
-    preset = find_preset(recipe.preset)
-    offset = 1 if preset.model.align_corners else 0
-    if size < 16 or size % 16 != offset:
-        form, near = ("16k+1", max(size // 16, 1) * 16 + 1) if offset else ("16k", max(size // 16, 1) * 16)
-        raise InputError(f"frames of {size}x{size}: {preset.name} takes sides of the form {form}, as {near}")
-    return size
-
-
-# The report (section 3 of arXiv:2307.02508) and the public AOT recipe, whose settings it names its own.
-_PHASE_1 = TrainConfig(
-    steps=100_000,
-    batch_size=16,
-    workers=2,
-    weight_decay=0.03,
-    encoder_rate=0.1,
-    frozen=("stem", "stage1"),
-    save_every=1000,
-    schedule=Schedule(
-        learning_rate=4e-4,
-        final_learning_rate=1e-5,
-        warm_up=0.05,
-        warm_up_from=1e-5,
-        auxiliary=0.1,
-        true_masks=1.0,
-        lengths=((0.0, 5),),
-    ),
-    loss_stride=1,
-    permute_background=True,
-    freeze_identity=True,
-)
-_PHASE_2 = replace(
-    _PHASE_1,
-    steps=200_000,
-    weight_decay=0.07,
-    schedule=replace(_PHASE_1.schedule, learning_rate=2e-4, auxiliary=1.0, true_masks=0.5),
-)
-_STILLS = ("coco", "ecssd", "msra10k", "pascal-s", "voc", "sbd")
-_OURS_1 = (
-    "motion of stills by affine maps and a thin-plate spline that drift through the clip; both PASCAL VOC and SBD, "
-    "as the report does not say which; bfloat16"
-)
-_OURS_2 = (
-    "largest gap of VISOR (2), MOSE, LaSOT and EgoTracks (3), in frames that have masks; shares by numbers of videos; "
-    "bfloat16"
-)
-_REPORT_VIDEOS = ("visor", "youtube-vos", "lasot", "mose", "egotracks")
-_TABLE_2 = (  # what each row adds
-    ("youtube-vos", "davis"),
-    ("visor",),
-    ("mose",),
-    ("lasot",),
-    ("egotracks",),
-)
-
-
-def _mix(preset: str, datasets: Iterable[str]) -> Mix:
-    size = 465 if find_preset(preset).model.align_corners else 464
-    return Mix(tuple(datasets), MixConfig(size=size))
-
-
-def _phase_1(preset: str) -> Recipe:
-    about = f"{preset}, phase 1 of the report: stills set in motion"
-    return Recipe(f"{preset}-phase1", about, preset, _PHASE_1, _mix(preset, _STILLS), IMAGENET, 8, _OURS_1)
-
-
-def _phase_2(preset: str) -> Recipe:
-    about = f"{preset}, phase 2 of the report: videos, from the weights of phase 1"
-    mix = _mix(preset, _REPORT_VIDEOS)
-    return Recipe(f"{preset}-phase2", about, preset, _PHASE_2, mix, f"{preset}-phase1", 8, _OURS_2)
-
-
-def _table_2(short: str, preset: str) -> list[Recipe]:
-    """The report's Table 2 grows the data; in which order is our reading."""
-    recipes = []
-    for row in range(1, len(_TABLE_2) + 1):
-        datasets = [name for added in _TABLE_2[:row] for name in added]
-        about = f"{preset} on {', '.join(datasets)}: mix {row} for the report's Table 2"
-        ours = "order and members of the mix; the schedule of the report's phase 2 for every row"
-        ours = f"{ours}; {_OURS_2}" if row > 1 else f"{ours}; bfloat16"
-        mix = _mix(preset, datasets)
-        recipes.append(Recipe(f"table2-{short}-{row}", about, preset, _PHASE_2, mix, f"{preset}-phase1", 8, ours))
-    return recipes
-
+from .sources import ProceduralSource
 
 _ALL_OURS = "all of it, but for the losses and the averaging of weights"
 _SMALL = Recipe(
@@ -246,10 +128,7 @@ _BOX_TO_MASK = Recipe(
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        *(make(preset) for preset in ("msdeaot-swinb", "msdeaot-r50") for make in (_phase_1, _phase_2)),
-        *(_phase_1(preset) for preset in ("r50-deaot-l", "swinb-deaot-l")),
-        *_table_2("r50", "r50-deaot-l"),
-        *_table_2("swinb", "swinb-deaot-l"),
+        *report_recipes(),
         _SMALL,
         _SMALL_CONTINUED,
         _LITE,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from ..checkpoints.io import read_pickle
+from ..checkpoints.state_dicts import read_pickle
 from ..config import Preset
 from ..device import pick_device
 from ..initializers.lite_net import BoxToMaskNet

@@ -8,9 +8,9 @@ from typing import Any
 
 import cv2
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
-from ..types import InputError
+from ..types import InputError, TrackerError
 from .config import LoopConfig
 from .sources import Source
 
@@ -33,7 +33,7 @@ class Share:
         first, blocks = step // per_item, -(-config.steps // per_item)  # a block: the steps that an item serves
         data = source.open(self.micro_batch, blocks * self.count, config.seed)
         loader = DataLoader(
-            Subset(data, [block * self.count + j for block in range(first, blocks) for j in own]),
+            _Told(Subset(data, [block * self.count + j for block in range(first, blocks) for j in own])),
             batch_size=None,
             num_workers=config.workers,
             prefetch_factor=4 if config.workers else None,
@@ -42,7 +42,7 @@ class Share:
         )
         items = iter(loader)
         while step < config.steps:
-            block = {j: next(items) for j in own}
+            block = {j: _take(items) for j in own}
             for entry in range(step % per_item, min(per_item, config.steps - step // per_item * per_item)):
                 yield {j: batches[entry] for j, batches in block.items()}
                 step += 1
@@ -65,3 +65,32 @@ def _one_thread(worker: int) -> None:
     """There are as many workers as cores for them."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+
+
+class _Told(Dataset[Any]):
+    """The same items; where one cannot be made, what is to be raised. Raised by the loader it would be a traceback."""
+
+    def __init__(self, data: Dataset[Any]):
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self._data[index]
+        except (TrackerError, OSError) as error:
+            return error
+
+
+def _take(items: Iterator[Any]) -> Any:
+    """The next item. What could not be made is raised, and TrackerError where a process that makes them has died."""
+    try:
+        item = next(items)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrackerError(f"a process that makes batches died (--workers 0 does without them): {error}") from error
+    if isinstance(item, TrackerError | OSError):
+        raise item
+    return item

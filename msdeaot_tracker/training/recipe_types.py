@@ -1,4 +1,4 @@
-"""What a recipe is trained on, before the folders are known: datasets by their names, and what is drawn beside them."""
+"""What a recipe is: model, data, schedule, and where it starts from."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..config import find_preset
 from ..data.catalogue import find_dataset, open_dataset
 from ..data.clip_config import ClipConfig
 from ..data.cut_outs import Photographs
 from ..data.masked_videos import VideoSet, held_out, hold_out
 from ..data.mixing import DrawnPart, MixConfig, Part
 from ..types import InputError
+from .config import LoopConfig
 from .crops import CropConfig
-from .sources import CropSource, MixedSource
+from .sources import CropSource, MixedSource, Source
+
+SCRATCH, IMAGENET = "scratch", "imagenet"
+INITIALIZER = "lite"  # trained by the same loop, but no preset
 
 
 @dataclass(frozen=True)
@@ -100,3 +105,41 @@ class Mix:
         weight = None if self.weights is None else self.weights[self.datasets.index(name)]
         merge = self.merge_stills if videos.stills else self.merge_videos
         return Part(videos, info.max_gap, merge, info.repeat, weight)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A run.
+
+    preset: the model's, or INITIALIZER. start: SCRATCH, IMAGENET (its encoder), or the recipe whose weights it needs.
+    ours: which of its settings stand neither in the report nor in the public AOT recipe.
+    """
+
+    name: str
+    about: str
+    preset: str
+    config: LoopConfig
+    data: Source | Mix
+    start: str = SCRATCH
+    devices: int = 1
+    ours: str = ""
+
+    def with_size(self, size: int) -> Recipe:
+        """Frames of size x size. InputError: not of the form the model takes, or this recipe has one size only."""
+        if crops_of(self) is not None:
+            raise InputError(f"{self.name} has no size of frames")
+        return replace(self, data=replace(self.data, config=replace(self.data.config, size=checked_size(self, size))))
+
+
+def crops_of(recipe: Recipe) -> CropConfig | None:
+    """Of a recipe that trains on crops."""
+    return recipe.data.crops if isinstance(recipe.data, Mix) else None
+
+
+def checked_size(recipe: Recipe, size: int) -> int:
+    preset = find_preset(recipe.preset)
+    offset = 1 if preset.model.align_corners else 0
+    if size < 16 or size % 16 != offset:
+        form, near = ("16k+1", max(size // 16, 1) * 16 + 1) if offset else ("16k", max(size // 16, 1) * 16)
+        raise InputError(f"frames of {size}x{size}: {preset.name} takes sides of the form {form}, as {near}")
+    return size

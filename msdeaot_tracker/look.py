@@ -1,0 +1,102 @@
+"""One frame through the network: encoded once for each view in which it is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .config import Preset
+from .device import explain_out_of_memory
+from .groups import ObjectGroup, Reference
+from .memory import Entry, Memory
+from .models import MSDeAOT
+from .readout import Answer
+from .types import Features, MapSize, MemoryView, Propagation, TrackerError
+from .views import View
+
+
+class Look:
+    """The model's verbs on one frame, uint8 [H, W, 3], in the tracker's precision and on the model's device.
+
+    TrackerError: the device's memory does not suffice, or what comes out is not finite.
+    """
+
+    def __init__(self, model: MSDeAOT, preset: Preset, image: np.ndarray, objects: int):
+        """objects: how many are tracked, for messages."""
+        self._model, self._preset, self._image = model, preset, image
+        self._objects = objects
+        self._device = next(model.parameters()).device
+        self._features: dict[View, Features] = {}
+
+    def propagate(self, view: View, memory: MemoryView) -> Propagation:
+        with self._on_device(view.size):
+            propagation = self._model.propagate(self._encoded(view), memory)
+            self._check(propagation.output)
+        return propagation
+
+    def answer(self, group: ObjectGroup, propagation: Propagation) -> Answer:
+        """Where the group's objects are, in the pixels of the image."""
+        with self._on_device(group.view.size):
+            logits = self._model.decode(propagation, self._encoded(group.view))[:, group.channels].float()
+            self._check(logits)
+            return Answer(group.object_ids, group.view, group.view.logits(logits))
+
+    def mask(self, group: ObjectGroup, view: View, labels: np.ndarray) -> Tensor:
+        """Where the group's objects are in a view by these labels, int32 [H, W]: one-hot [1, K + 1, h, w]."""
+        return self._one_hot(group, view.labels(labels, self._device))
+
+    def memorize(self, view: View, mask: Tensor, propagation: Propagation) -> Entry:
+        """What is remembered of the frame with this mask; it was propagated in `view`."""
+        with self._on_device(view.size):
+            return self._model.memorize(propagation, self._model.identify(mask))
+
+    def memorize_anew(self, view: View, mask: Tensor) -> Entry:
+        """The same of a frame that reads itself, as a reference does."""
+        with self._on_device(view.size):
+            return self._read_itself(self._encoded(view), mask)
+
+    def reference(self, frame_index: int, view: View, labels: np.ndarray) -> Reference:
+        """The frame, to be read again by `recall`."""
+        return Reference(frame_index, view.image(self._image), view.labels(labels, self._device))
+
+    def recall(self, group: ObjectGroup, memory: Memory) -> None:
+        """Write the group's references into a new memory, under the slots that its objects have now."""
+        for frame_index, picture, labels in group.references:
+            mask = self._one_hot(group, labels)
+            with self._on_device(labels.shape):
+                entry = self._read_itself(self._model.encode(picture.to(self._device)), mask)
+            memory.write(frame_index, entry, reference=True, anew=True, mask=mask)
+
+    def _read_itself(self, features: Features, mask: Tensor) -> Entry:
+        identity = self._model.identify(mask)
+        propagation = self._model.propagate(features, identity)
+        self._check(propagation.output)
+        return self._model.memorize(propagation, identity)
+
+    def _one_hot(self, group: ObjectGroup, labels: Tensor) -> Tensor:
+        """labels: float32 [h, w] at network size, object ids."""
+        return group.one_hot(labels, self._preset.model.objects + 1)
+
+    def _encoded(self, view: View) -> Features:
+        if view not in self._features:
+            self._features[view] = self._model.encode(view.image(self._image).to(self._device))
+        return self._features[view]
+
+    def _check(self, values: Tensor) -> None:
+        if not torch.isfinite(values).all():
+            half = "; tracker.mixed_precision=False may help" if torch.is_autocast_enabled(self._device.type) else ""
+            raise TrackerError(f"the network's answer to this frame is not finite (NaN or Inf): it is left out{half}")
+
+    @contextmanager
+    def _on_device(self, size: MapSize) -> Iterator[None]:
+        """Around the network: its precision, and what to do when its memory does not suffice."""
+        rows, columns = size
+        what = f"tracking {self._objects} objects at {columns}x{rows} pixels"
+        remedy = "make tracker.long_edge or memory.long_term_max smaller, or use another device"
+        half = self._preset.tracker.mixed_precision and self._device.type == "cuda"
+        with explain_out_of_memory(what, remedy), torch.autocast(self._device.type, enabled=half):
+            yield
