@@ -117,7 +117,7 @@ def parse_size(text: str) -> tuple[int, int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--presets", nargs="+", default=["msdeaot-small", "deaot-t", "r50-deaot-l"], help=", ".join(PRESETS)
+        "--presets", nargs="+", default=["msdeaot-lite", "deaot-t", "r50-deaot-l"], help=", ".join(PRESETS)
     )
     parser.add_argument("--sizes", nargs="+", type=parse_size, default=[(480, 854)], metavar="WxH")
     parser.add_argument("--objects", nargs="+", type=int, default=[1, 12])

@@ -181,11 +181,12 @@ PRESETS: dict[str, Preset] = {
             ),
             MemoryConfig(long_term_gap=None),
             TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_margins=True),
+            weights="msdeaot-lite.safetensors",
         ),
     )
 }
 
-DEFAULT_PRESET = "msdeaot-small"
+DEFAULT_PRESET = "msdeaot-lite"
 
 
 def find_preset(name: str) -> Preset:

@@ -69,7 +69,8 @@ def test_the_wheel_holds_what_is_needed_and_no_more(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "msdeaot_integration/trackers.ini" in names
     assert "msdeaot_integration/stacks/full.yaml" in names
-    assert "msdeaot_tracker/weights/msdeaot-small.safetensors" in names
+    for name in ("msdeaot-lite", "msdeaot-small"):
+        assert {f"msdeaot_tracker/weights/{name}.safetensors", f"msdeaot_tracker/weights/{name}.md"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"msdeaot_tracker", "msdeaot_integration"}

@@ -378,7 +378,7 @@ class TestParameters:
         torch.manual_seed(0)
         encoder = SwinEncoder(24, depths=(2, 2, 2), heads=(2, 2, 2), window=3, drop_path=0.9)
         model = nn.Module()
-        model.preset, model.encoder = replace(TINY, model=replace(TINY.model, encoder="swin_base")), encoder
+        model.encoder_name, model.encoder = "swin_base", encoder
         images = torch.rand(2, 3, 48, 48)
 
         def repeats(stride: int) -> bool:

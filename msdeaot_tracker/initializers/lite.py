@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..checkpoints.convert import check_shapes
-from ..checkpoints.io import read_tensors, write_tensors
+from ..checkpoints.state_dicts import check_tensors, read_tensors, write_tensors
 from ..device import explain_out_of_memory, pick_device
 from ..geometry import ellipse_in_box
 from ..types import Box, CheckpointError, InputError, MaskEstimate
@@ -96,7 +95,7 @@ def load_lite(path: str | os.PathLike[str] | None = None) -> BoxToMaskNet:
     network = BoxToMaskNet()
     own = network.state_dict()
     try:
-        check_shapes({key: tuple(tensor.shape) for key, tensor in own.items()}, state)
+        check_tensors({key: tuple(tensor.shape) for key, tensor in own.items()}, state)
     except CheckpointError as error:
         raise CheckpointError(f"{Path(path)} does not fit initializer 'lite': {error}") from error
     network.load_state_dict({key: tensor.to(own[key].dtype) for key, tensor in state.items()})
