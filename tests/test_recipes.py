@@ -47,6 +47,8 @@ def test_frames_fit_the_model_and_the_schedule(recipe):
     for start, length in lengths:
         frames = config.at(start).frames if isinstance(config, MixConfig) else config.frames
         assert frames >= length and (frames == length or not isinstance(config, MixConfig))
+    if isinstance(config, MixConfig):
+        assert {recipe.with_size(config.size - 32).data.config.at(p).size for p in (0, 0.5, 0.99)} == {config.size - 32}
     wrong = recipe.data.config.size + 1
     with pytest.raises(InputError, match=f"frames of {wrong}x{wrong}: {recipe.preset} takes sides of the form 16k"):
         recipe.with_size(wrong)

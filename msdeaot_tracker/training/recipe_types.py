@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..config import find_preset
+from ..data.mixing import MixConfig
 from ..types import InputError
 from .config import LoopConfig
 from .crops import CropConfig
@@ -36,7 +37,10 @@ class Recipe:
         """Frames of size x size. InputError: not of the form the model takes, or this recipe has one size only."""
         if crops_of(self) is not None:
             raise InputError(f"{self.name} has no size of frames")
-        return replace(self, data=replace(self.data, config=replace(self.data.config, size=checked_size(self, size))))
+        config, changes = self.data.config, {"size": checked_size(self, size)}
+        if isinstance(config, MixConfig) and size != config.size:  # which then stays, whatever it would grow to
+            changes["growing"] = tuple((start, size, frames) for start, _, frames in config.growing)
+        return replace(self, data=replace(self.data, config=replace(config, **changes)))
 
 
 def crops_of(recipe: Recipe) -> CropConfig | None:
