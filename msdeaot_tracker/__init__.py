@@ -6,12 +6,19 @@
 ...     result = tracker.track(image)
 """
 
-from .checkpoints import load_model
+from typing import TYPE_CHECKING
+
 from .config import PRESETS, Preset, override
 from .initializers import Initializer, make_initializer
-from .loading import load_tracker
-from .tracker import Tracker
+from .lazy import lazy_names
 from .types import Box, CheckpointError, FrameResult, InputError, MaskEstimate, TrackerError
+
+if TYPE_CHECKING:
+    from .checkpoints import load_model
+    from .loading import load_tracker
+    from .tracker import Tracker
+
+__getattr__ = lazy_names(__name__, {"Tracker": "tracker", "load_model": "checkpoints", "load_tracker": "loading"})
 
 __version__ = "0.1.0"
 

@@ -15,13 +15,14 @@ ADAPTERS = ROOT / "integration"
 # Part of the package -> the parts it may import.
 BASE = {"types", "config", "geometry"}
 ALLOWED = {
+    "lazy": set(),
     "types": set(),
     "config": {"types"},
     "geometry": {"types"},
     "device": {"types"},
     "models": BASE,
     "memory": {"types", "config"},
-    "checkpoints": BASE | {"models", "device"},
+    "checkpoints": BASE | {"lazy", "models", "device"},
     "initializers": {"types", "geometry", "checkpoints", "models", "device"},
     "images": {"types"},
     "video": {"types", "geometry", "images"},

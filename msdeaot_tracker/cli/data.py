@@ -5,24 +5,25 @@ from __future__ import annotations
 import argparse
 import random
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from ..data.catalogue import DATASETS, find_dataset, open_dataset
 from ..data.clip_sheet import write_clip_sheet
-from ..data.dataset_check import NOTES, DatasetReport, check_videos
 from ..data.held_out import KINDS, HeldOut, write_frames, write_sequence
 from ..data.masked_videos import VideoSet, read_frame
-from ..data.mixing import MixConfig, MixedBatches, Part
 from ..images import IMAGE_SUFFIXES
 from ..types import InputError
+
+if TYPE_CHECKING:
+    from ..data.dataset_check import DatasetReport
 
 _SHOWN = 10  # faults of a kind
 _SHEET_SIZE = 320  # pixels, both sides of a clip on the sheet
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser("data", help="look through datasets to train on, make one to validate on")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     listing = commands.add_parser("list", help="the datasets that can be trained on")
@@ -89,6 +90,8 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_check(args: argparse.Namespace) -> int:
+    from ..data.dataset_check import check_videos
+
     if args.sheet.suffix.lower() not in IMAGE_SUFFIXES:
         raise InputError(f"--sheet {args.sheet}: a picture's name ends in {', '.join(sorted(IMAGE_SUFFIXES))}")
     videos = open_dataset(args.dataset, args.folder)
@@ -148,6 +151,8 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def _print_report(report: DatasetReport, videos: VideoSet) -> None:
+    from ..data.dataset_check import NOTES
+
     print(f"{report.videos} {'stills' if videos.stills else 'videos'}, {report.frames} frames with a mask file")
     print(f"{report.objects} objects; {report.empty_frames} frames show none")
     for kind, faults in report.faults.items():
@@ -161,6 +166,8 @@ def _print_report(report: DatasetReport, videos: VideoSet) -> None:
 
 
 def _draw_clips(args: argparse.Namespace, videos: VideoSet) -> None:
+    from ..data.mixing import MixConfig, MixedBatches, Part
+
     part = Part(videos, max_gap=find_dataset(args.dataset).max_gap, merge=0.0)
     data = MixedBatches([part], MixConfig(size=_SHEET_SIZE), args.rows, args.seed)
     try:

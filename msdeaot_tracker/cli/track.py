@@ -8,36 +8,35 @@ import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from .. import __version__
-from ..checkpoints import file_sha256, locate_weights, shipped_weights
+from ..checkpoints import file_sha256
 from ..config import config_as_dict
 from ..geometry import mask_to_box
 from ..images import mask_objects, read_mask
-from ..models import MSDeAOT
-from ..tracker import Tracker
 from ..types import Box, InputError
 from ..video import Frame, FrameSource, draw_overlay, open_source
 from .display import require_display, select_box, show
 from .options import add_object_option, add_objects, add_tracker_options, parse_box, tracker_from
 from .results import ResultWriter, StopOnInterrupt
 
+if TYPE_CHECKING:
+    from ..models import MSDeAOT
+    from ..tracker import Tracker
+
 Target = Box | np.ndarray
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "track",
-        help="follow objects through a video",
-        description="Follows objects through a video file, a folder of frames or a camera, and writes boxes.txt (one "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Follows objects through a video file, a folder of frames or a camera, and writes boxes.txt (one "
         "x,y,w,h per frame, nan where the object is absent; boxes_<id>.txt for several objects), masks/<frame>.png, "
-        "overlay.mp4 and result.json.",
+        "overlay.mp4 and result.json."
     )
     parser.add_argument("source", metavar="SOURCE", help="video file, folder of images, or number of a camera")
     first = parser.add_mutually_exclusive_group()
@@ -128,12 +127,14 @@ def _describe(
     args: argparse.Namespace, model: MSDeAOT, targets: Mapping[int, Target], source: FrameSource
 ) -> dict[str, Any]:
     """What result.json says of a run besides its frames."""
+    from ..checkpoints import locate_weights, shipped_weights
+
     weights = locate_weights(args.weights)[0] if args.weights else shipped_weights(model.preset)
     return {
         "versions": {
             "msdeaot-tracker": __version__,
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "torch": version("torch"),
             "timm": version("timm"),
             "numpy": np.__version__,
             "opencv": cv2.__version__,
