@@ -34,7 +34,8 @@ ALLOWED = {
     "groups": {"types", "boxes", "memory", "views"},
     "readout": {"types", "geometry", "views"},
     "look": {"types", "config", "device", "groups", "memory", "models", "readout", "views"},
-    "tracker": BASE | {"targets", "boxes", "groups", "readout", "look", "views", "models", "memory", "initializers"},
+    "tracker": BASE
+    | {"targets", "boxes", "groups", "readout", "look", "views", "models", "memory", "device", "initializers"},
     "loading": {"types", "checkpoints", "initializers", "tracker"},
     "training": BASE | {"images", "models", "memory", "initializers", "data", "checkpoints", "device"},
     "evaluation": {"types", "geometry", "data", "images", "video", "processes"},

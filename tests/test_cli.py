@@ -21,6 +21,7 @@ from msdeaot_tracker.checkpoints import file_sha256, save_checkpoint
 from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.cli.results import ResultWriter
 from msdeaot_tracker.config import find_preset
+from msdeaot_tracker.device import pick_precision
 from msdeaot_tracker.geometry import main_parts, margins, mask_to_box, with_margins
 from msdeaot_tracker.images import read_mask, write_image, write_mask
 from msdeaot_tracker.models import MSDeAOT
@@ -134,6 +135,7 @@ def test_a_folder_of_frames_from_a_box(track, folder, out, weights):
     assert report["weights"]["sha256"] == file_sha256(weights)
     assert report["versions"]["msdeaot-tracker"] == msdeaot_tracker.__version__
     assert report["versions"]["torch"] == torch.__version__
+    assert report["precision"] == pick_precision("auto", torch.device("cpu"))
     assert report["objects"] == {"1": [10, 12, 20, 16]} and report["size"] == [WIDTH, HEIGHT]
     assert all(seconds > 0 for seconds in report["frames"]["seconds"])
     assert report["frames"]["timestamps"] == [None] * FRAMES

@@ -113,6 +113,7 @@ def _score(
                 tqdm.write("\n".join(_rows(scores[-1], width)))
             if args.json and scores:
                 report = {"tracker": args.tracker, "init": args.init, "mean": mean_scores(scores)}
+                report["precision"] = getattr(tracker, "precision", None)  # a baseline has none
                 report |= {"sequences": [asdict(score) for score in scores], "left_out": left_out}
                 args.json.write_text(json.dumps(report, indent=2), encoding="utf-8")
     return scores

@@ -229,13 +229,17 @@ def _settings(args: argparse.Namespace, tracker: Any) -> dict[str, Any]:
     if args.tracker != OURS:
         return {"tracker": args.tracker, "from": tracker.about()}
     from ..checkpoints import locate_weights, shipped_weights
+    from ..device import pick_device, pick_precision
 
     preset = tracker.model.preset
+    wanted = preset.tracker.precision
     return {
         "tracker": args.tracker,
         "preset": preset.name,
         "weights": file_sha256(locate_weights(args.weights)[0] if args.weights else shipped_weights(preset)),
         "settings": config_as_dict(preset),
+        # Of the workers; what those of other machines compute in is not known here.
+        "precision": wanted if args.ray else pick_precision(wanted, pick_device(args.device)),
         "initializer": args.initializer,
         "initializer settings": args.initializer_settings,
         "boxes": args.box_from,

@@ -26,7 +26,6 @@ from .options import add_object_option, add_objects, add_tracker_options, parse_
 from .results import ResultWriter, StopOnInterrupt
 
 if TYPE_CHECKING:
-    from ..models import MSDeAOT
     from ..tracker import Tracker
 
 Target = Box | np.ndarray
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         first = next(source)
         targets = _targets(args, first.image)
         tracker = tracker_from(args)
-        writer = _follow(args, source, first, targets, tracker, _describe(args, tracker.model, targets, source))
+        writer = _follow(args, source, first, targets, tracker, _describe(args, tracker, targets, source))
     print(f"{writer.frames_written} frames, {writer.seconds_per_frame:.3f} s each; results in {args.out}")
     return 0
 
@@ -124,17 +123,20 @@ def _read_targets(path: Path, size: tuple[int, int]) -> dict[int, np.ndarray]:
 
 
 def _describe(
-    args: argparse.Namespace, model: MSDeAOT, targets: Mapping[int, Target], source: FrameSource
+    args: argparse.Namespace, tracker: Tracker, targets: Mapping[int, Target], source: FrameSource
 ) -> dict[str, Any]:
     """What result.json says of a run besides its frames."""
+    import torch
+
     from ..checkpoints import locate_weights, shipped_weights
 
+    model = tracker.model
     weights = locate_weights(args.weights)[0] if args.weights else shipped_weights(model.preset)
     return {
         "versions": {
             "msdeaot-tracker": __version__,
             "python": platform.python_version(),
-            "torch": version("torch"),
+            "torch": torch.__version__,
             "timm": version("timm"),
             "numpy": np.__version__,
             "opencv": cv2.__version__,
@@ -142,6 +144,7 @@ def _describe(
         "source": source.name,
         "fps": source.fps,
         "device": str(next(model.parameters()).device),
+        "precision": tracker.precision,
         "preset": model.preset.name,
         "weights": {"file": str(weights), "sha256": file_sha256(weights)},
         "settings": config_as_dict(model.preset),
