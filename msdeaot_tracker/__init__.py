@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .config import PRESETS, Preset, override
 from .initializers import Initializer, make_initializer
 from .lazy import lazy_names
+from .threads import spin_briefly
 from .types import Box, CheckpointError, FrameResult, InputError, MaskEstimate, TrackerError
 
 if TYPE_CHECKING:
@@ -37,4 +38,5 @@ __all__ = [
     "load_tracker",
     "make_initializer",
     "override",
+    "spin_briefly",
 ]

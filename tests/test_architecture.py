@@ -16,6 +16,7 @@ ADAPTERS = ROOT / "integration"
 BASE = {"types", "config", "geometry"}
 ALLOWED = {
     "lazy": set(),
+    "threads": set(),
     "types": set(),
     "config": {"types"},
     "geometry": {"types"},
@@ -38,7 +39,7 @@ ALLOWED = {
     | {"targets", "boxes", "groups", "readout", "look", "views", "models", "memory", "device", "initializers"},
     "loading": {"types", "checkpoints", "initializers", "tracker"},
     "training": BASE | {"images", "models", "memory", "initializers", "data", "checkpoints", "device"},
-    "evaluation": {"types", "geometry", "data", "images", "video", "processes"},
+    "evaluation": {"types", "geometry", "data", "images", "video", "processes", "threads"},
 }
 ONLY_IN = {
     "timm": "models/encoder.py",

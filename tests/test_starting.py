@@ -1,6 +1,7 @@
 """What starts without torch: help texts, the commands that only read files, and most of the package."""
 
 import json
+import os
 import subprocess
 import sys
 from fnmatch import fnmatch
@@ -104,3 +105,23 @@ def test_all_public_names_are_found(package):
         assert getattr(package, name) is not None
     with pytest.raises(AttributeError, match="'no_such_name'"):
         _ = package.no_such_name
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"), [({}, "2000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "passive"}, "0")]
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="torch brings GNU's OpenMP on Linux")
+def test_waiting_threads_spin_as_the_user_says_or_else_briefly(chosen, expected):
+    """Asked of the library itself, which tells its settings when torch loads it."""
+    code = "from msdeaot_tracker.cli.main import main; main(['registry']); import torch"
+    inherited = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")}
+    environment = {**inherited, "OMP_DISPLAY_ENV": "verbose", "OMP_NUM_THREADS": "1", **chosen}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert f"GOMP_SPINCOUNT = '{expected}'" in done.stderr
+
+
+@pytest.mark.parametrize("adapter", ["vot", "vot_python", "got10k", "pytracking"])
+def test_adapters_leave_torch_to_what_sets_how_threads_wait(adapter):
+    code = f"import sys, msdeaot_integration.{adapter}; assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

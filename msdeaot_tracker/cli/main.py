@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from .. import __version__
+from ..threads import spin_briefly
 from ..types import TrackerError
 
 # What each does, in the order of the help text; a module of its own, imported when it is called.
@@ -38,6 +39,7 @@ EXIT_INTERRUPTED = 130  # as shells report a process that Ctrl-C ended
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `argv` as in sys.argv[1:]."""
+    spin_briefly()
     args = _parser().parse_args(_join_negative_values(sys.argv[1:] if argv is None else argv))
     logging.basicConfig(format="msdeaot: %(levelname)s: %(message)s", level=logging.DEBUG if args.debug else None)
     if not args.debug:  # the errors below say what matters of what OpenCV and FFmpeg have to say
