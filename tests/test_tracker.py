@@ -19,7 +19,7 @@ def model() -> MSDeAOT:
     torch.manual_seed(0)
     stages = (Stage(16, 1, 16), Stage(8, 1, 16, memory_stride=2))
     config = ModelConfig("resnet_small", stages, window=2)
-    return MSDeAOT(Preset("tiny", config, MemoryConfig(), TrackerConfig(long_edge=96))).eval()
+    return MSDeAOT(Preset("tiny", config, MemoryConfig(), TrackerConfig(long_edge=96, precision="float32"))).eval()
 
 
 @pytest.fixture(scope="module")
