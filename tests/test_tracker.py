@@ -269,7 +269,7 @@ def _stored_bytes(tracker: Tracker) -> int:
     found = {}
     for group in tracker._groups:
         view = group.memory.view()
-        entries = [view.long_term, *group.memory._long_term, *(entry for _, entry in group.memory._recent)]
+        entries = [view.long_term, *group.memory.long_term._entries, *(entry for _, entry in group.memory._recent)]
         for tensor in (t for entry in entries for tokens in entry for t in tokens.tensors):
             storage = tensor.untyped_storage()
             found[storage.data_ptr()] = storage.nbytes()
