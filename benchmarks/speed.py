@@ -1,7 +1,8 @@
 """Seconds per frame of the tracker, and where they go: `python benchmarks/speed.py [--presets …] [--sizes …] …`.
 
 The weights are random and the frames are noise: time depends on neither. Long-term memory is filled before anything
-is timed and written on every frame, which is the dearest case; the other settings are the preset's.
+is timed and written on every frame, which is the dearest case; the other settings are the preset's. How long waiting
+threads spin is as the environment says (GOMP_SPINCOUNT; the command line's is that of `msdeaot_tracker.threads`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,14 +24,15 @@ import cv2
 import numpy as np
 import torch
 
-from msdeaot_tracker.config import PRESETS, find_preset
-from msdeaot_tracker.device import pick_device
+from msdeaot_tracker.config import PRESETS, find_preset, override
+from msdeaot_tracker.device import pick_device, pick_precision
 from msdeaot_tracker.memory import Memory
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.tracker import Tracker
 from msdeaot_tracker.types import TrackerError
 
 PARTS = ("encode", "propagate", "decode", "memory update", "resize/IO")
+_COMPANY = "import torch; torch.set_num_threads(1); x = torch.rand(512, 512)\nwhile True: x @ x"
 _PART_OF = {"identify": "memory update", "memorize": "memory update"}  # verbs that go by another name
 
 
@@ -68,6 +71,18 @@ def now(model: MSDeAOT) -> float:
     elif device.type == "mps":
         torch.mps.synchronize()
     return time.perf_counter()
+
+
+@contextmanager
+def company(processes: int) -> Iterator[None]:
+    """So many other processes compute, one thread each, while the context lasts."""
+    others = [subprocess.Popen([sys.executable, "-c", _COMPANY]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 def measure(model: MSDeAOT, size: tuple[int, int], objects: int, memory: int, frames: int) -> dict[str, float]:
@@ -124,24 +139,36 @@ def main() -> int:
     parser.add_argument("--memory", nargs="+", type=int, default=[1, 8], help="frames held in long-term memory")
     parser.add_argument("--frames", type=int, default=5, help="timed per line; their median is printed")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto", help="auto, float32, bfloat16 or float16 (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
+    parser.add_argument(
+        "--busy", type=int, default=0, metavar="N", help="so many other processes compute meanwhile, one thread each"
+    )
     arguments = parser.parse_args()
     if min(arguments.objects + arguments.memory + [arguments.frames]) < 1:
         parser.error("--objects, --memory and --frames start at 1")
+    if arguments.threads < 1 or arguments.busy < 0:
+        parser.error("--threads starts at 1, --busy at 0")
     torch.set_num_threads(arguments.threads)
     try:
         device = pick_device(arguments.device)
-        presets = [find_preset(name) for name in arguments.presets]
+        setting = f"tracker.precision={arguments.precision}"
+        presets = [override(find_preset(name), setting) for name in arguments.presets]
+        precision = pick_precision(arguments.precision, device)
     except TrackerError as error:
         parser.error(str(error))
-    print(f"seconds per frame on {device}, {torch.get_num_threads()} CPU thread(s), median of {arguments.frames}")
+    print(
+        f"seconds per frame on {device} in {precision}, {torch.get_num_threads()} CPU thread(s), median of "
+        f"{arguments.frames}" + (f", beside {arguments.busy} other processes that compute" if arguments.busy else "")
+    )
     print(f"{'preset':<14}{'size':>10}{'objects':>9}{'memory':>8}{'total':>9}" + "".join(f"{p:>15}" for p in PARTS))
-    for preset in presets:
-        model = MSDeAOT(preset).eval().to(device)
-        for size, objects, memory in itertools.product(arguments.sizes, arguments.objects, arguments.memory):
-            took = measure(model, size, objects, memory, arguments.frames)
-            row = f"{preset.name:<14}{f'{size[1]}x{size[0]}':>10}{objects:>9}{memory:>8}{took['total']:>9.3f}"
-            print(row + "".join(f"{took[part]:>15.3f}" for part in PARTS), flush=True)
+    with company(arguments.busy):
+        for preset in presets:
+            model = MSDeAOT(preset).eval().to(device)
+            for size, objects, memory in itertools.product(arguments.sizes, arguments.objects, arguments.memory):
+                took = measure(model, size, objects, memory, arguments.frames)
+                row = f"{preset.name:<14}{f'{size[1]}x{size[0]}':>10}{objects:>9}{memory:>8}{took['total']:>9.3f}"
+                print(row + "".join(f"{took[part]:>15.3f}" for part in PARTS), flush=True)
     return 0
 
 

@@ -236,8 +236,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     workers = max((os.cpu_count() or 1) - 2, 1) if args.workers is None else args.workers
     known = [args.recipe, "--out", str(args.out), "--workers", str(workers), "--time-budget", args.budget]
     training = argparse.ArgumentParser(prog="msdeaot")
-    train_command.add_parser(training.add_subparsers())
-    args.training = training.parse_args(["train", *known, "--picture-every", "500", *others])
+    train_command.add_arguments(training)
+    args.training = training.parse_args([*known, "--picture-every", "500", *others])
     args.budget = args.training.time_budget
     return args
 

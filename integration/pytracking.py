@@ -12,13 +12,16 @@ import re
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msdeaot_tracker import FrameResult, InputError, Tracker
+from msdeaot_tracker import FrameResult, InputError
 
 from .vot import load_warm_tracker
+
+if TYPE_CHECKING:
+    from msdeaot_tracker import Tracker
 
 Info = Mapping[str, Any]
 

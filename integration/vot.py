@@ -8,14 +8,17 @@ The second form passes settings; they are the arguments of `run`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msdeaot_tracker import Tracker, TrackerError, load_tracker, read_image
+from msdeaot_tracker import TrackerError, read_image, spin_briefly
 
 from .requirements import require_trax
 from .trax_server import Answer, one_line, prepare_output, serve
+
+if TYPE_CHECKING:
+    from msdeaot_tracker import Tracker
 
 
 def run(*, region: Answer = "given", multi_object: bool = False, **settings: Any) -> None:
@@ -42,6 +45,9 @@ def load_warm_tracker(**settings: Any) -> Tracker:
 
     settings: the arguments of `msdeaot_tracker.load_tracker`.
     """
+    spin_briefly()
+    from msdeaot_tracker import load_tracker  # and with it torch, which reads that setting
+
     tracker = load_tracker(**settings)
     image = np.random.default_rng(0).integers(0, 64, (240, 320, 3), dtype=np.uint8)
     image[80:160, 120:200] += 128

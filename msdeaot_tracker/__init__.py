@@ -6,13 +6,22 @@
 ...     result = tracker.track(image)
 """
 
-from .checkpoints import load_model
+from typing import TYPE_CHECKING
+
 from .config import PRESETS, Preset, override
-from .images import read_image
 from .initializers import Initializer, make_initializer
-from .loading import load_tracker
-from .tracker import Tracker
+from .lazy import lazy_names
+from .threads import spin_briefly
 from .types import Box, CheckpointError, FrameResult, InputError, MaskEstimate, TrackerError
+
+if TYPE_CHECKING:
+    from .checkpoints import load_model
+    from .images import read_image
+    from .loading import load_tracker
+    from .tracker import Tracker
+
+_HOMES = {"Tracker": "tracker", "load_model": "checkpoints", "load_tracker": "loading", "read_image": "images"}
+__getattr__ = lazy_names(__name__, _HOMES)
 
 __version__ = "0.1.0"
 
@@ -32,4 +41,5 @@ __all__ = [
     "make_initializer",
     "override",
     "read_image",
+    "spin_briefly",
 ]

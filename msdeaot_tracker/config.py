@@ -71,7 +71,8 @@ class TrackerConfig:
     view: Literal["full", "follow", "auto"] = "full"  # where the network looks (views.POLICIES)
     window: WindowConfig = WindowConfig()
     objects_per_memory: int = 10  # 1: every object has a memory of its own
-    mixed_precision: bool = True  # half precision on CUDA
+    # In which the network computes (device.pick_precision); auto: half precision where the device multiplies in it
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     box_share: float = 0.0  # parts of a mask with a smaller share of its pixels do not count for the object's box
     box_margins: bool = False  # the room that an object's first mask left in the box it was given by stays around it
     refine_every: int | None = (

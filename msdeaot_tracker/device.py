@@ -1,13 +1,16 @@
-"""Where networks run: the device by name, and what to say when its memory is full."""
+"""Where networks run: the device and its precision by name, and what to say when its memory is full."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from .types import InputError, TrackerError
+
+logger = logging.getLogger(__name__)
 
 
 def pick_device(name: str | torch.device = "auto") -> torch.device:
@@ -26,6 +29,35 @@ def pick_device(name: str | torch.device = "auto") -> torch.device:
         there = ", ".join(kind for kind, is_there in available.items() if is_there)
         raise InputError(f"device {str(name)!r} is not available here (there is: {there})")
     return device
+
+
+def pick_precision(name: str, device: torch.device) -> str:
+    """float32, bfloat16 or float16: the named one (`TrackerConfig.precision`), or the device's fastest.
+
+    auto: on CUDA bfloat16 where the card computes in it, else float16; on a CPU bfloat16 where it multiplies in it (x86
+    with AVX512-BF16 or AMX: there it was measured), else float32; on mps float32.
+    InputError: unknown.
+    """
+    if name in ("float32", "bfloat16", "float16"):
+        return name
+    if name != "auto":
+        raise InputError(f"unknown precision {name!r}: use auto, float32, bfloat16 or float16")
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bfloat16" if native else "float16"
+    return "bfloat16" if device.type == "cpu" and _cpu_multiplies_bfloat16() else "float32"
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """As this version of torch tells it; False, with a line in the log, of one that does not."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    if hasattr(torch.cpu, "_is_avx512_bf16_supported"):  # torch 2.6 to 2.9
+        return torch.cpu._is_avx512_bf16_supported()
+    logger.info("torch %s does not tell whether the CPU has bfloat16: computing in float32", torch.__version__)
+    return False
 
 
 @contextmanager

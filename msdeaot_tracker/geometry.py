@@ -6,14 +6,15 @@ import logging
 import math
 import reprlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 
 from .types import Box, InputError, MapSize
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -175,6 +176,8 @@ def network_size(height: int, width: int, *, long_edge: int, short_edge: int, al
 
 def one_hot(labels: Tensor, objects: int) -> Tensor:
     """Integer labels [B, H, W] -> float32 [B, objects + 1, H, W]; labels above `objects` (255, say): in no channel."""
+    import torch
+
     channels = torch.arange(objects + 1, device=labels.device)
     return (labels[:, None] == channels[None, :, None, None]).float()
 
@@ -184,6 +187,8 @@ def merge_groups(probabilities: Sequence[Tensor]) -> Tensor:
 
     Background is the product of the groups' backgrounds; everything is clamped to [1e-5, 1 - 1e-5] before the logit.
     """
+    import torch
+
     background = torch.stack([p[0] for p in probabilities]).prod(dim=0, keepdim=True)
     merged = torch.cat([background, *(p[1:] for p in probabilities)]).clamp(1e-5, 1 - 1e-5)
     return torch.log(merged / (1 - merged))

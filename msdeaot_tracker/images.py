@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import struct
+import sys
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .mask_files import SIXTEEN_BIT, VOID, MaskReading, interpret_foreground, interpret_mask, palette
 from .types import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 MAX_MASK_ID = 255  # what an indexed PNG can hold
@@ -34,7 +38,7 @@ _DECODER_ERRORS = (
 )
 
 PathLike = str | os.PathLike[str]
-ImageLike = np.ndarray | torch.Tensor | Image.Image
+ImageLike: TypeAlias = "np.ndarray | torch.Tensor | Image.Image"
 logger = logging.getLogger(__name__)
 
 
@@ -131,7 +135,8 @@ def write_mask(path: PathLike, labels: np.ndarray) -> None:
 
 def to_numpy(value: object) -> np.ndarray | None:
     """An array or a tensor as an array; None of anything else."""
-    if isinstance(value, torch.Tensor):
+    torch = sys.modules.get("torch")  # where there is a tensor it is loaded
+    if torch is not None and isinstance(value, torch.Tensor):
         value = value.detach().cpu()
         return (value.float() if value.is_floating_point() else value).numpy()
     return value if isinstance(value, np.ndarray) else None

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 
 from .checkpoints import load_model
-from .initializers import DEFAULT_INITIALIZER, make_initializer
+from .initializers import DEFAULT_INITIALIZER, BoxFrom, make_initializer
 from .initializers.fusion import Fusion
 from .tracker import Tracker
 from .types import InputError
-
-BoxFrom = Literal["mask", "ar"]
 
 
 def load_tracker(

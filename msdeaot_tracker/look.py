@@ -19,20 +19,31 @@ from .types import Features, MapSize, MemoryView, Propagation, TrackerError
 from .views import View
 
 
-class Look:
-    """The model's verbs on one frame, uint8 [H, W, 3], in the tracker's precision and on the model's device.
+class NotFiniteError(TrackerError):
+    """What the network makes of a frame is NaN or Inf somewhere."""
 
-    TrackerError: the device's memory does not suffice, or what comes out is not finite.
+
+class Look:
+    """The model's verbs on one frame, uint8 [H, W, 3], on the model's device, in float32, bfloat16 or float16.
+
+    In half precision convolutions and matrix products are computed in it, by torch.autocast. What is between them is in
+    the precision of its input on a CPU, the softmax of attention and the norms among it, and in float32 on CUDA;
+    depth-wise convolutions are in float32 on a CPU (models.depthwise). Logits leave the network as float32.
+
+    TrackerError: the device's memory does not suffice. NotFiniteError: what comes out, or would be remembered, is not
+    finite.
     """
 
-    def __init__(self, model: MSDeAOT, preset: Preset, image: np.ndarray, objects: int):
+    def __init__(self, model: MSDeAOT, preset: Preset, image: np.ndarray, objects: int, precision: str):
         """objects: how many are tracked, for messages."""
-        self._model, self._preset, self._image = model, preset, image
+        self._model, self._preset, self._image, self._precision = model, preset, image, precision
         self._objects = objects
         self._device = next(model.parameters()).device
         self._features: dict[View, Features] = {}
 
     def propagate(self, view: View, memory: MemoryView) -> Propagation:
+        if self._precision == "float32":
+            memory = memory.float()  # of frames in half precision
         with self._on_device(view.size):
             propagation = self._model.propagate(self._encoded(view), memory)
             self._check(propagation.output)
@@ -52,7 +63,7 @@ class Look:
     def memorize(self, view: View, mask: Tensor, propagation: Propagation) -> Entry:
         """What is remembered of the frame with this mask; it was propagated in `view`."""
         with self._on_device(view.size):
-            return self._model.memorize(propagation, self._model.identify(mask))
+            return self._checked(self._model.memorize(propagation, self._model.identify(mask)))
 
     def memorize_anew(self, view: View, mask: Tensor) -> Entry:
         """The same of a frame that reads itself, as a reference does."""
@@ -75,7 +86,7 @@ class Look:
         identity = self._model.identify(mask)
         propagation = self._model.propagate(features, identity)
         self._check(propagation.output)
-        return self._model.memorize(propagation, identity)
+        return self._checked(self._model.memorize(propagation, identity))
 
     def _one_hot(self, group: ObjectGroup, labels: Tensor) -> Tensor:
         """labels: float32 [h, w] at network size, object ids."""
@@ -86,10 +97,13 @@ class Look:
             self._features[view] = self._model.encode(view.image(self._image).to(self._device))
         return self._features[view]
 
-    def _check(self, values: Tensor) -> None:
-        if not torch.isfinite(values).all():
-            half = "; tracker.mixed_precision=False may help" if torch.is_autocast_enabled(self._device.type) else ""
-            raise TrackerError(f"the network's answer to this frame is not finite (NaN or Inf): it is left out{half}")
+    def _checked(self, entry: Entry) -> Entry:
+        self._check(*(tensor for tokens in entry for tensor in tokens.tensors))
+        return entry
+
+    def _check(self, *values: Tensor) -> None:
+        if not torch.stack([torch.isfinite(each).all() for each in values]).all():
+            raise NotFiniteError("the network's answer to this frame is not finite (NaN or Inf): it is left out")
 
     @contextmanager
     def _on_device(self, size: MapSize) -> Iterator[None]:
@@ -97,6 +111,6 @@ class Look:
         rows, columns = size
         what = f"tracking {self._objects} objects at {columns}x{rows} pixels"
         remedy = "make tracker.long_edge or memory.long_term_max smaller, or use another device"
-        half = self._preset.tracker.mixed_precision and self._device.type == "cuda"
-        with explain_out_of_memory(what, remedy), torch.autocast(self._device.type, enabled=half):
+        half = None if self._precision == "float32" else getattr(torch, self._precision)
+        with explain_out_of_memory(what, remedy), torch.autocast(self._device.type, half, enabled=half is not None):
             yield

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
-import torch
 from PIL import Image
 
 from .geometry import clip_box
@@ -15,8 +15,8 @@ from .initializers import Initializer
 from .mask_files import float_mask, interpret_mask
 from .types import Box, InputError, MaskEstimate
 
-MaskLike = np.ndarray | torch.Tensor | Image.Image  # as `as_mask` takes them
-Target = Sequence[float] | MaskLike  # a box (x, y, w, h) or a mask
+MaskLike = ImageLike  # as `as_mask` takes them
+Target: TypeAlias = "Sequence[float] | MaskLike"  # a box (x, y, w, h) or a mask
 logger = logging.getLogger(__name__)
 
 

@@ -11,11 +11,12 @@ import torch
 
 from .boxes import Boxes
 from .config import Preset
+from .device import pick_precision
 from .geometry import mask_iou, mask_to_box
 from .groups import ObjectGroup, Video
 from .images import ImageLike
 from .initializers import DEFAULT_INITIALIZER, BoxRefiner, Initializer, make_initializer
-from .look import Look
+from .look import Look, NotFiniteError
 from .memory import Memory
 from .models import MSDeAOT
 from .readout import alternative_labels, paint, read_labels
@@ -53,6 +54,14 @@ class Tracker:
         self._initializer = make_initializer(initializer, device=device) if named else initializer
         self._refiner = box_refiner
         self._video: Video | None = None
+        self._precision = pick_precision(self._preset.tracker.precision, device)
+        self._overflowed = False  # on a frame of this video
+        logger.debug("%s computes in %s on %s", self._preset.name, self.precision, device)
+
+    @property
+    def precision(self) -> str:
+        """In which the network computes: float32, bfloat16 or float16."""
+        return self._precision
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -78,6 +87,7 @@ class Tracker:
             raise InputError("initialize needs at least one target")
         image = check_image(image, None)
         checked = check_targets(targets, *image.shape[:2])
+        self._overflowed = False
         scenery = Scenery(image.shape[:2], self._preset.tracker, self._preset.model.align_corners)
         return self._step(Video(scenery, Boxes(self._preset.tracker, self._refiner)), image, checked)
 
@@ -110,9 +120,33 @@ class Tracker:
 
     @torch.inference_mode()
     def _step(self, video: Video, image: np.ndarray, targets: Mapping[int, Box | np.ndarray]) -> FrameResult:
-        """One frame of `video`, a copy of the state, which becomes the tracker's at the very end."""
+        """One frame of `video`, a copy of the state; what is not finite in half precision is computed in float32."""
         given = estimate_masks(self._initializer, image, targets)
-        look = Look(self.model, self._preset, image, len({*video.object_ids, *targets}))
+        try:
+            return self._compute(video.copy(), image, targets, given, self._precision)
+        except NotFiniteError:
+            if self._precision == "float32":
+                raise
+        if not self._overflowed:
+            logger.warning(
+                "frame %d is not finite in %s and is computed again in float32, as are others of this video like it; "
+                "tracker.precision=float32 spares the attempts",
+                video.frame_index,
+                self.precision,
+            )
+            self._overflowed = True
+        return self._compute(video, image, targets, given, "float32")
+
+    def _compute(
+        self,
+        video: Video,
+        image: np.ndarray,
+        targets: Mapping[int, Box | np.ndarray],
+        given: Mapping[int, MaskEstimate],
+        precision: str,
+    ) -> FrameResult:
+        """The frame in one precision; `video` becomes the tracker's state at the very end."""
+        look = Look(self.model, self._preset, image, len({*video.object_ids, *targets}), precision)
         propagations = {group: look.propagate(group.view, group.memory.view()) for group in video.groups}
         labels, scores = read_labels([look.answer(*pair) for pair in propagations.items()], *image.shape[:2])
         estimates = given | self._refine(image, labels, [i for i in scores if i not in given], video.frame_index)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MapSize = tuple[int, int]  # rows, columns
 Region = tuple[slice, slice]  # rows and columns of an image
@@ -117,6 +119,9 @@ class LayerTokens:
     def detach(self) -> LayerTokens:
         return LayerTokens(*(t.detach() for t in self.tensors), size=self.size)
 
+    def float(self) -> LayerTokens:
+        return LayerTokens(*(t.float() for t in self.tensors), size=self.size)
+
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """Those there are, in the order of the fields."""
@@ -149,3 +154,8 @@ class MemoryView:
     short_term: tuple[LayerTokens, ...]
     long_term_frames: tuple[int, ...] = field(default=())
     short_term_frame: int = 0
+
+    def float(self) -> MemoryView:
+        """In float32, whatever the precision in which the frames were computed."""
+        long_term, short_term = (tuple(t.float() for t in layers) for layers in (self.long_term, self.short_term))
+        return replace(self, long_term=long_term, short_term=short_term)

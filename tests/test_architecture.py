@@ -15,6 +15,8 @@ ADAPTERS = ROOT / "integration"
 # Part of the package -> the parts it may import.
 BASE = {"types", "config", "geometry", "words"}
 ALLOWED = {
+    "lazy": set(),
+    "threads": set(),
     "types": set(),
     "words": set(),
     "config": {"types", "words"},
@@ -22,7 +24,7 @@ ALLOWED = {
     "device": {"types"},
     "models": BASE,
     "memory": {"types", "config"},
-    "checkpoints": BASE | {"models", "device"},
+    "checkpoints": BASE | {"lazy", "models", "device"},
     "initializers": {"types", "words", "geometry", "checkpoints", "models", "device"},
     "files": set(),
     "mask_files": {"types"},
@@ -39,10 +41,11 @@ ALLOWED = {
     "readout": {"types", "geometry", "views"},
     "look": {"types", "config", "device", "groups", "memory", "models", "readout", "views"},
     "tracker": BASE
-    | {"targets", "images", "boxes", "groups", "readout", "look", "views", "models", "memory", "initializers"},
+    | {"targets", "images", "boxes", "groups", "readout", "look", "views", "models", "memory"}
+    | {"device", "initializers"},
     "loading": {"types", "checkpoints", "initializers", "tracker"},
     "training": BASE | {"images", "models", "memory", "initializers", "data", "checkpoints", "device"},
-    "evaluation": {"types", "geometry", "data", "images", "video", "processes"},
+    "evaluation": {"types", "geometry", "data", "images", "video", "processes", "threads"},
 }
 ONLY_IN = {
     "timm": "models/encoder.py",

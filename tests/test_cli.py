@@ -21,6 +21,7 @@ from msdeaot_tracker.checkpoints import file_sha256, save_checkpoint
 from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.cli.results import ResultWriter
 from msdeaot_tracker.config import find_preset
+from msdeaot_tracker.device import pick_precision
 from msdeaot_tracker.files import whole_file
 from msdeaot_tracker.geometry import main_parts, margins, mask_to_box, with_margins
 from msdeaot_tracker.images import read_mask, write_image, write_mask
@@ -135,6 +136,7 @@ def test_a_folder_of_frames_from_a_box(track, folder, out, weights):
     assert report["weights"]["sha256"] == file_sha256(weights)
     assert report["versions"]["msdeaot-tracker"] == msdeaot_tracker.__version__
     assert report["versions"]["torch"] == torch.__version__
+    assert report["precision"] == pick_precision("auto", torch.device("cpu"))
     assert report["objects"] == {"1": [10, 12, 20, 16]} and report["size"] == [WIDTH, HEIGHT]
     assert all(seconds > 0 for seconds in report["frames"]["seconds"])
     assert report["frames"]["timestamps"] == [None] * FRAMES
@@ -385,7 +387,7 @@ def test_what_was_meant_is_named(capsys, arguments, words):
         (["--set", "memory.long_term_maks=3"], "did you mean 'long_term_max'?"),
         (["--initializer", "grabcat"], "did you mean 'grabcut'?"),
         (["--initializer-set", "iteration=3"], "did you mean 'iterations'?"),
-        (["--set", "tracker.mixed_precision=perhaps"], "got 'perhaps'"),
+        (["--set", "tracker.box_margins=perhaps"], "got 'perhaps'"),
     ],
 )
 def test_what_was_meant_is_named_for_values_too(track, folder, capsys, options, words):
@@ -394,8 +396,8 @@ def test_what_was_meant_is_named_for_values_too(track, folder, capsys, options, 
 
 @pytest.mark.parametrize("word, value", [("yes", True), ("off", False), ("False", False)])
 def test_switches_in_words(word, value):
-    preset = msdeaot_tracker.override(find_preset("msdeaot-small"), f"tracker.mixed_precision={word}")
-    assert preset.tracker.mixed_precision is value
+    preset = msdeaot_tracker.override(find_preset("msdeaot-small"), f"tracker.box_margins={word}")
+    assert preset.tracker.box_margins is value
 
 
 def test_boxes_that_look_like_something_else_get_a_hint(track, folder, out, capsys, caplog):

@@ -25,7 +25,7 @@ def test_override_accepts_none_where_a_setting_may_be_none():
         ("memory.long_term_max=many", "many"),
         ("memory.long_term_gap=2.5", "2.5"),
         ("memory.policy=newest", "newest"),
-        ("tracker.mixed_precision=1", "1"),
+        ("tracker.precision=half", "half"),
         ("tracker.long_edge.x=1", "long_edge"),
         ("name=other", "name"),
     ],

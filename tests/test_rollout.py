@@ -29,7 +29,7 @@ TINY = Preset(
         "resnet_small", (Stage(16, 1, 16), Stage(8, 1, 16, memory_stride=2)), window=2, frozen_batch_norm=False
     ),
     MEMORY,
-    TrackerConfig(long_edge=97),
+    TrackerConfig(long_edge=97, precision="float32"),
 )
 
 
@@ -42,7 +42,7 @@ def tiny_swin() -> MSDeAOT:
     torch.manual_seed(0)
     settings = ModelConfig("", (Stage(16, 1, 16), Stage(8, 1, 16, memory_stride=2)), window=2, align_corners=False)
     encoder = SwinEncoder(24, depths=(1, 2, 2), heads=(2, 2, 2), window=3)
-    return MSDeAOT(Preset("", settings, MEMORY, TrackerConfig(long_edge=96)), encoder).eval()
+    return MSDeAOT(Preset("", settings, MEMORY, TrackerConfig(long_edge=96, precision="float32")), encoder).eval()
 
 
 def tiny_aot() -> MSDeAOT:

@@ -19,7 +19,7 @@ def model() -> MSDeAOT:
     torch.manual_seed(0)
     stages = (Stage(16, 1, 16), Stage(8, 1, 16, memory_stride=2))
     config = ModelConfig("resnet_small", stages, window=2)
-    return MSDeAOT(Preset("tiny", config, MemoryConfig(), TrackerConfig(long_edge=96))).eval()
+    return MSDeAOT(Preset("tiny", config, MemoryConfig(), TrackerConfig(long_edge=96, precision="float32"))).eval()
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +269,7 @@ def _stored_bytes(tracker: Tracker) -> int:
     found = {}
     for group in tracker._groups:
         view = group.memory.view()
-        entries = [view.long_term, *group.memory._long_term, *(entry for _, entry in group.memory._recent)]
+        entries = [view.long_term, *group.memory.long_term._entries, *(entry for _, entry in group.memory._recent)]
         for tensor in (t for entry in entries for tokens in entry for t in tokens.tensors):
             storage = tensor.untyped_storage()
             found[storage.data_ptr()] = storage.nbytes()

@@ -5,25 +5,26 @@ from __future__ import annotations
 import argparse
 import random
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from ..data.catalogue import DATASETS, find_dataset, open_dataset
 from ..data.clip_sheet import write_clip_sheet
-from ..data.dataset_check import NOTES, DatasetReport, check_videos
 from ..data.held_out import KINDS, HeldOut, write_frames, write_sequence
 from ..data.masked_videos import VideoSet, read_frame
-from ..data.mixing import MixConfig, MixedBatches, Part
 from ..images import IMAGE_SUFFIXES
 from ..types import InputError
 from ..words import counted
+
+if TYPE_CHECKING:
+    from ..data.dataset_check import DatasetReport
 
 _SHOWN = 10  # faults of a kind
 _SHEET_SIZE = 320  # pixels, both sides of a clip on the sheet
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser("data", help="look through datasets to train on, make one to validate on")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     listing = commands.add_parser("list", help="the datasets that can be trained on")
@@ -90,6 +91,8 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_check(args: argparse.Namespace) -> int:
+    from ..data.dataset_check import check_videos
+
     if args.sheet.suffix.lower() not in IMAGE_SUFFIXES:
         raise InputError(f"--sheet {args.sheet}: a picture's name ends in {', '.join(sorted(IMAGE_SUFFIXES))}")
     videos = open_dataset(args.dataset, args.folder)
@@ -149,6 +152,8 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def _print_report(report: DatasetReport, videos: VideoSet) -> None:
+    from ..data.dataset_check import NOTES
+
     kind = "still" if videos.stills else "video"
     print(f"{counted(report.videos, kind)}, {counted(report.frames, 'frame')} with a mask file")
     none = f"{counted(report.empty_frames, 'frame')} show{'s' if report.empty_frames == 1 else ''} none"
@@ -164,6 +169,8 @@ def _print_report(report: DatasetReport, videos: VideoSet) -> None:
 
 
 def _draw_clips(args: argparse.Namespace, videos: VideoSet) -> None:
+    from ..data.mixing import MixConfig, MixedBatches, Part
+
     part = Part(videos, max_gap=find_dataset(args.dataset).max_gap, merge=0.0)
     data = MixedBatches([part], MixConfig(size=_SHEET_SIZE), args.rows, args.seed)
     try:

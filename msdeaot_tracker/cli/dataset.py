@@ -12,13 +12,11 @@ from ..data.trek150_writer import write_trek150
 logger = logging.getLogger(__name__)
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "dataset",
-        help="bring a dataset into the layout of TREK-150",
-        description="Writes the sequences of DIR to OUT in the layout of TREK-150, frames as links, with anchors for "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Writes the sequences of DIR to OUT in the layout of TREK-150, frames as links, with anchors for "
         "multi-start evaluation where DIR has none: every N frames and on the last, forward in the first half of the "
-        "sequence and backward in the second.",
+        "sequence and backward in the second."
     )
     parser.add_argument("layout", choices=["trek150"])
     parser.add_argument("folder", type=Path, metavar="DIR")

@@ -17,7 +17,6 @@ import numpy as np
 from tqdm import tqdm
 
 from ..data import Clip, ClipConfig, generate_clip
-from ..device import pick_device
 from ..geometry import mask_to_box
 from ..images import read_image
 from ..overlay import OverlayWriter
@@ -50,12 +49,10 @@ OVERLAY, PLOT = "overlay.mp4", "success.png"
 BAR = "{desc:24}|{bar:30}| {percentage:3.0f}% [{elapsed}]"
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "demo",
-        help="evaluate the tracker with vot-toolkit on procedural videos",
-        description="Makes videos with known truth, lets the real vot-toolkit run this tracker and a static-box "
-        "baseline on them, and writes a table, a success plot and a video of the result. Minutes on a CPU.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Makes videos with known truth, lets the real vot-toolkit run this tracker and a static-box "
+        "baseline on them, and writes a table, a success plot and a video of the result. Minutes on a CPU."
     )
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="folder to write to (demo)")
     parser.add_argument("--sequences", type=int, default=3, metavar="N", help="videos to make (3)")
@@ -66,6 +63,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from msdeaot_integration.requirements import require_toolkit
     from msdeaot_integration.toolkit import ToolkitError
+
+    from ..device import pick_device
 
     device = pick_device(args.device)
     print(f"device: {device}", flush=True)

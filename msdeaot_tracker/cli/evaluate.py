@@ -28,17 +28,15 @@ from .options import add_tracker_options, tracker_from
 logger = logging.getLogger(__name__)
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "evaluate",
-        help="score the tracker on sequences with known truth",
-        description="One pass over each sequence of DIR/JPEGImages/<sequence> with DIR/Annotations/<sequence> (indexed "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "One pass over each sequence of DIR/JPEGImages/<sequence> with DIR/Annotations/<sequence> (indexed "
         "or grey PNGs, of every frame or of some), or of DAVIS as it is published, started from the first frame's "
         "masks or boxes. success: area under the success curve of the boxes (21 overlap thresholds from 0 to 1, the "
         "first frame counted as 1, as the TREK-150 toolkit does); J: mean overlap of the masks without the first and "
         "the last frame, as DAVIS does. With --dataset: DIR is a benchmark of boxes, and results are written in the "
         "TREK-150 toolkit's layout, for `msdeaot score` or that toolkit. What is left out is named and counted, and "
-        "makes exit status 1.",
+        "makes exit status 1."
     )
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument(
@@ -115,6 +113,7 @@ def _score(
                 tqdm.write("\n".join(_rows(scores[-1], width)))
             if args.json and scores:
                 report = {"tracker": args.tracker, "init": args.init, "mean": mean_scores(scores)}
+                report["precision"] = getattr(tracker, "precision", None)  # a baseline has none
                 report |= {"sequences": [asdict(score) for score in scores], "left_out": left_out}
                 args.json.write_text(json.dumps(report, indent=2), encoding="utf-8")
     return scores

@@ -11,13 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
-from ..checkpoints import file_sha256, locate_weights, shipped_weights
+from ..checkpoints import file_sha256
 from ..config import config_as_dict
 from ..data.box_sequences import DATASETS, read_dataset
-from ..device import pick_device
 from ..evaluation import (
     DATASET_FOLDERS,
     PROTOCOLS,
@@ -184,6 +182,8 @@ def _work(
         )
     if workers == 1:
         return do_jobs(jobs, tracker, folder, name, on_frame=on_frame)
+    import torch
+
     if "rte" in args.protocol and workers > max(torch.cuda.device_count(), 1):
         logger.warning("rte measures time, and %d processes here slow each other down", workers)
     make_tracker = partial(_make_tracker, args, workers)
@@ -206,6 +206,10 @@ def _make_tracker(args: argparse.Namespace, workers: int, place: int) -> VideoTr
     """The tracker of one of several processes, on a GPU of its own, or with its share of the CPU."""
     if args.tracker != OURS:
         return make_baseline(args.tracker, python=args.python, pytracking=args.pytracking, timeout=args.timeout)
+    import torch
+
+    from ..device import pick_device
+
     device = pick_device(args.device)
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", place % torch.cuda.device_count())
@@ -224,12 +228,18 @@ def _settings(args: argparse.Namespace, tracker: Any) -> dict[str, Any]:
         return {"tracker": args.tracker}
     if args.tracker != OURS:
         return {"tracker": args.tracker, "from": tracker.about()}
+    from ..checkpoints import locate_weights, shipped_weights
+    from ..device import pick_device, pick_precision
+
     preset = tracker.model.preset
+    wanted = preset.tracker.precision
     return {
         "tracker": args.tracker,
         "preset": preset.name,
         "weights": file_sha256(locate_weights(args.weights)[0] if args.weights else shipped_weights(preset)),
         "settings": config_as_dict(preset),
+        # Of the workers; what those of other machines compute in is not known here.
+        "precision": wanted if args.ray else pick_precision(wanted, pick_device(args.device)),
         "initializer": args.initializer,
         "initializer settings": args.initializer_settings,
         "boxes": args.box_from,

@@ -13,13 +13,11 @@ _EXIT_FAULTY = 1
 _MOST_LINES = 100
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "export-challenge",
-        help="write or check a submission to the TREK-150 challenge",
-        description="Packs the result files of ope, mse and hoi of one tracker as the TREK-150 challenge takes them, a "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Packs the result files of ope, mse and hoi of one tracker as the TREK-150 challenge takes them, a "
         "zip with one JSON file, or checks such a file, from whatever program. It is written only if every run is "
-        "there and whole. Faults of a file that is checked are named one by one, and make exit status 1.",
+        "there and whole. Faults of a file that is checked are named one by one, and make exit status 1."
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the dataset")
     parser.add_argument("--dataset", choices=["trek150"], default="trek150", help="default: %(default)s")

@@ -11,13 +11,11 @@ in {clone}, with the paths of the datasets in pytracking/evaluation/local.py:
   python pytracking/run_msdeaot.py msdeaot default --dataset_name trek150"""
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "install-pytracking",
-        help="add the tracker to a clone of pytracking",
-        description="Add new files to a clone of github.com/visionml/pytracking, so that its scripts know the tracker "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Add new files to a clone of github.com/visionml/pytracking, so that its scripts know the tracker "
         "`msdeaot` and the dataset `trek150`. No file that is there is changed. (`pip install pytracking` brings "
-        "another project of that name.)",
+        "another project of that name.)"
     )
     parser.add_argument("clone", metavar="PATH", type=Path, help="folder that holds `pytracking` and `ltr`")
     parser.add_argument("--uninstall", action="store_true", help="remove these files again, unless they were changed")

@@ -11,48 +11,32 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
-
-import cv2
+from importlib import import_module
+from typing import Any, NoReturn
 
 from .. import __version__
+from ..threads import spin_briefly
 from ..types import TrackerError
 from ..words import did_you_mean
-from . import (
-    data,
-    dataset,
-    demo,
-    evaluate,
-    export_challenge,
-    install_pytracking,
-    mask,
-    masks,
-    registry,
-    report,
-    score,
-    track,
-    train,
-    weights,
-    workspace,
-)
 
-COMMANDS = (
-    track,
-    mask,
-    masks,
-    evaluate,
-    score,
-    report,
-    export_challenge,
-    dataset,
-    data,
-    workspace,
-    demo,
-    train,
-    registry,
-    install_pytracking,
-    weights,
-)
+# What each does, in the order of the help text; a module of its own, imported when it is called.
+COMMANDS = {
+    "track": "follow objects through a video",
+    "mask": "turn boxes on a picture into masks",
+    "masks": "turn a dataset's boxes into masks to train on",
+    "evaluate": "score the tracker on sequences with known truth",
+    "score": "score result files of a benchmark",
+    "report": "compare trackers: a page with plots, tables and clips; Markdown, LaTeX",
+    "export-challenge": "write or check a submission to the TREK-150 challenge",
+    "dataset": "bring a dataset into the layout of TREK-150",
+    "data": "look through datasets to train on, make one to validate on",
+    "workspace": "make a vot-toolkit workspace of TREK-150, LaSOT, GOT-10k or DAVIS",
+    "demo": "evaluate the tracker with vot-toolkit on procedural videos",
+    "train": "train a model by a recipe, or fine-tune one",
+    "registry": "print the path of trackers.ini",
+    "install-pytracking": "add the tracker to a clone of pytracking",
+    "weights": "list, download, check and convert public weights",
+}
 EXIT_ERROR = 2  # bad input, a missing package, a file that cannot be read or written; argparse's own code too
 EXIT_INTERRUPTED = 130  # as shells report a process that Ctrl-C ended
 EXIT_BROKEN_PIPE = 141  # as shells report one whose reader went away
@@ -60,9 +44,12 @@ EXIT_BROKEN_PIPE = 141  # as shells report one whose reader went away
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `argv` as in sys.argv[1:]."""
+    spin_briefly()
     args = _parser().parse_args(_join_negative_values(sys.argv[1:] if argv is None else argv))
     logging.basicConfig(format="msdeaot: %(levelname)s: %(message)s", level=logging.DEBUG if args.debug else None)
     if not args.debug:  # the errors below say what matters of what OpenCV has to say
+        import cv2  # which takes a while, and help texts do without
+
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         with _sigterm_as_interrupt():
@@ -138,13 +125,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.set_defaults(debug=False)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.add_parser(commands)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, action=_Commands)
+    for name, summary in COMMANDS.items():
+        commands.add_parser(name, help=summary)
     for each in (parser, *commands.choices.values()):
         help_text = "log more, and show where an error came from"
         each.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=help_text)
     return parser
+
+
+class _Commands(argparse._SubParsersAction):
+    """Lets a command's module add its arguments when the command is the one that is called."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        name = values[0]
+        import_module(f".{name.replace('-', '_')}", __package__).add_arguments(self.choices[name])
+        super().__call__(parser, namespace, values, option)
 
 
 def _join_negative_values(argv: Sequence[str]) -> list[str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from ..data.contact_sheet import draw_box, draw_mask
-from ..device import pick_device
 from ..geometry import clip_box, mask_to_box, rectangle_iou
 from ..images import IMAGE_SUFFIXES, palette, read_image, write_image, write_mask
 from ..types import Box, InputError, MaskEstimate
@@ -24,12 +23,10 @@ from .options import (
 )
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "mask",
-        help="turn boxes on a picture into masks",
-        description="Turns boxes on a picture into masks, as tracking from a box begins: writes an indexed PNG (0 = "
-        "background, else the object's id) and the picture with masks and boxes drawn on it.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Turns boxes on a picture into masks, as tracking from a box begins: writes an indexed PNG (0 = "
+        "background, else the object's id) and the picture with masks and boxes drawn on it."
     )
     parser.add_argument("image", type=Path, metavar="IMAGE")
     parser.add_argument("--box", type=parse_box, metavar="X,Y,W,H", help="object 1, in pixels")
@@ -45,6 +42,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..device import pick_device
+
     overlay = args.overlay or args.out.with_name(f"{args.out.stem}-overlay.jpg")
     _check_paths(args.image, args.out, overlay)
     boxes: dict[int, Box] = {1: args.box} if args.box else {}

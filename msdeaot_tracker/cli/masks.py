@@ -14,9 +14,7 @@ from tqdm import tqdm
 from ..data.contact_sheet import write_contact_sheet
 from ..data.mask_making import MaskRules, Segmenter, contact_samples
 from ..data.mask_records import KEPT, REJECTED, UNREADABLE, VideoReport, claim_folder
-from ..data.mask_workers import make_dataset, make_in_parallel
 from ..data.training_boxes import LAYOUTS, choose_videos, list_videos
-from ..device import pick_device
 from ..initializers import make_initializer
 from ..types import InputError
 from ..words import counted
@@ -26,13 +24,11 @@ SHEET = "contact.jpg"
 _FAULTS_SHOWN = 10
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "masks",
-        help="turn a dataset's boxes into masks to train on",
-        description="Turns the boxes of a tracking dataset into a dataset of masks: Annotations/<video>/<frame>.png "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Turns the boxes of a tracking dataset into a dataset of masks: Annotations/<video>/<frame>.png "
         "(indexed) and JPEGImages/<video> (links) for the frames whose mask passes, masks/<video>.csv with what became "
-        "of every frame, contact.jpg with samples of both. The same command again goes on where it stopped.",
+        "of every frame, contact.jpg with samples of both. The same command again goes on where it stopped."
     )
     parser.add_argument(
         "--boxes",
@@ -70,6 +66,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..data.mask_workers import make_dataset, make_in_parallel
+    from ..device import pick_device
+
     layout, folder = args.boxes
     if args.workers < 1:
         raise InputError(f"--workers {args.workers}: at least one")

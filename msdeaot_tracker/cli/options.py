@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import ast
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from ..images import VOID
-from ..initializers import DEFAULT_INITIALIZER, INITIALIZERS, Initializer, make_initializer
-from ..loading import BoxFrom, load_tracker
-from ..tracker import Tracker
+from ..initializers import DEFAULT_INITIALIZER, INITIALIZERS, BoxFrom, Initializer, make_initializer
 from ..types import Box, InputError
+
+if TYPE_CHECKING:
+    from ..tracker import Tracker
 
 Group = argparse._ArgumentGroup
 MAX_OBJECT_ID = VOID - 1  # of an indexed PNG whose last index may mean "no label"
@@ -93,6 +94,8 @@ def add_objects(targets: dict[int, Any], objects: list[tuple[int, Box]]) -> None
 
 
 def tracker_from(args: argparse.Namespace) -> Tracker:
+    from ..loading import load_tracker
+
     every = [] if args.refine_every is None else [f"tracker.refine_every={args.refine_every}"]
     return load_tracker(
         args.preset,

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "registry",
-        help="print the path of trackers.ini",
-        description='Print the path of the installed trackers.ini: vot --registry "$(msdeaot registry)" test MSDeAOT',
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        'Print the path of the installed trackers.ini: vot --registry "$(msdeaot registry)" test MSDeAOT'
     )
     parser.set_defaults(run=run)
 

@@ -30,14 +30,12 @@ class _Results(NamedTuple):
     trackers: list[str]
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "report",
-        help="compare trackers: a page with plots, tables and clips; Markdown, LaTeX",
-        description="Scores result files as `msdeaot score` does and writes one self-contained HTML page: the overall "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Scores result files as `msdeaot score` does and writes one self-contained HTML page: the overall "
         "table, plots, success by attribute and by sequence (the worst first), and what was left out. Results of "
         "others come in with --import; who measured what is marked. Numbers published for the dataset stand beside "
-        "them. What cannot be scored is named and counted, and makes exit status 1.",
+        "them. What cannot be scored is named and counted, and makes exit status 1."
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the dataset")
     parser.add_argument("--dataset", choices=list(DATASETS), required=True)

@@ -13,14 +13,12 @@ from .evaluate_dataset import EXIT_INCOMPLETE
 from .score_tables import overall_table, sequence_table
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "score",
-        help="score result files of a benchmark",
-        description="Scores result files in the layout of the TREK-150 toolkit, RESULTS/TREK-150/<tracker>/<protocol>, "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Scores result files in the layout of the TREK-150 toolkit, RESULTS/TREK-150/<tracker>/<protocol>, "
         "written by `msdeaot evaluate --dataset` or by that toolkit, with its measures and averages; ope on LaSOT with "
         "LaSOT's, on boxes (a manifest.tsv) with OTB's. Needs neither frames nor a GPU. What is left out is named and "
-        "counted, and makes exit status 1.",
+        "counted, and makes exit status 1."
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the dataset")
     parser.add_argument("--dataset", choices=list(DATASETS), required=True)

@@ -8,21 +8,18 @@ import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from .. import __version__
-from ..checkpoints import file_sha256, locate_weights, shipped_weights
+from ..checkpoints import file_sha256
 from ..config import config_as_dict
 from ..geometry import mask_to_box
 from ..images import mask_objects, read_mask
-from ..models import MSDeAOT
 from ..overlay import draw_overlay
-from ..tracker import Tracker
 from ..types import Box, InputError
 from ..video import Frame, FrameSource, open_source
 from ..words import counted
@@ -30,16 +27,17 @@ from .display import require_display, select_box, show
 from .options import add_object_option, add_objects, add_tracker_options, parse_box, tracker_from
 from .results import ResultWriter, StopOnInterrupt, check_folder
 
+if TYPE_CHECKING:
+    from ..tracker import Tracker
+
 Target = Box | np.ndarray
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "track",
-        help="follow objects through a video",
-        description="Follows objects through a video file, a folder of frames or a camera, and writes boxes.txt (one "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Follows objects through a video file, a folder of frames or a camera, and writes boxes.txt (one "
         "x,y,w,h per frame, nan where the object is absent; boxes_<id>.txt for several objects), masks/<frame>.png, "
-        "overlay.mp4 and result.json.",
+        "overlay.mp4 and result.json."
     )
     parser.add_argument("source", metavar="SOURCE", help="video file, folder of images, or number of a camera")
     first = parser.add_mutually_exclusive_group()
@@ -66,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         targets = _targets(args, first.image)
         check_folder(args.out, targets, _inputs(args))  # before the model is loaded
         tracker = tracker_from(args)
-        writer = _follow(args, source, first, targets, tracker, _describe(args, tracker.model, targets, source))
+        writer = _follow(args, source, first, targets, tracker, _describe(args, tracker, targets, source))
     print(f"{counted(writer.frames_written, 'frame')}, {writer.seconds_per_frame:.3f} s each; results in {args.out}")
     return 0
 
@@ -133,9 +131,14 @@ def _read_targets(path: Path, size: tuple[int, int]) -> dict[int, np.ndarray]:
 
 
 def _describe(
-    args: argparse.Namespace, model: MSDeAOT, targets: Mapping[int, Target], source: FrameSource
+    args: argparse.Namespace, tracker: Tracker, targets: Mapping[int, Target], source: FrameSource
 ) -> dict[str, Any]:
     """What result.json says of a run besides its frames."""
+    import torch
+
+    from ..checkpoints import locate_weights, shipped_weights
+
+    model = tracker.model
     weights = locate_weights(args.weights)[0] if args.weights else shipped_weights(model.preset)
     return {
         "versions": {
@@ -149,6 +152,7 @@ def _describe(
         "source": source.name,
         "fps": source.fps,
         "device": str(next(model.parameters()).device),
+        "precision": tracker.precision,
         "preset": model.preset.name,
         "weights": {"file": str(weights), "sha256": file_sha256(weights)},
         "settings": config_as_dict(model.preset),

@@ -11,12 +11,10 @@ from .options import add_device_option, add_settings_option
 _UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "train",
-        help="train a model by a recipe, or fine-tune one",
-        description="Runs a recipe, or fine-tunes weights on a folder of videos with masks. A run that was cut off "
-        "goes on when the same command is given again. --dry-run tells what would run, what is missing, what it costs.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Runs a recipe, or fine-tunes weights on a folder of videos with masks. A run that was cut off "
+        "goes on when the same command is given again. --dry-run tells what would run, what is missing, what it costs."
     )
     _add_what(parser.add_argument_group("what is trained"))
     _add_data(parser.add_argument_group("on what"))

@@ -11,12 +11,8 @@ from ..types import CheckpointError
 Run = Callable[[argparse.Namespace], int]
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "weights",
-        help="list, download, check and convert public weights",
-        description="Public weights by name. They lie in a cache folder, which the variable MSDEAOT_CACHE moves.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Public weights by name. They lie in a cache folder, which the variable MSDEAOT_CACHE moves."
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
     listing = _add_action(actions, "list", _list, "show what there is, and what is downloaded")

@@ -23,12 +23,10 @@ Starts = tuple[dict[int, int], list[Interaction]]
 logger = logging.getLogger(__name__)
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "workspace",
-        help="make a vot-toolkit workspace of TREK-150, LaSOT, GOT-10k or DAVIS",
-        description="Makes a workspace of vot-toolkit from a dataset on disk. Frames are linked, not copied. Its stack "
-        "has the dataset's own protocols and scores: of TREK-150 one-pass, multi-start, hand-object and real-time.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Makes a workspace of vot-toolkit from a dataset on disk. Frames are linked, not copied. Its stack "
+        "has the dataset's own protocols and scores: of TREK-150 one-pass, multi-start, hand-object and real-time."
     )
     parser.add_argument("layout", choices=LAYOUTS, metavar="LAYOUT", help=", ".join(LAYOUTS))
     parser.add_argument("folder", type=Path, metavar="DIR", help="the workspace to make: a new or empty folder")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..threads import spin_briefly
 from ..types import TrackerError
 from .jobs import Job
 from .workers import MakeTracker, Outcome, do_job
@@ -17,6 +18,7 @@ _RESTARTS = 20  # of one actor, by whatever deaths, before it is not to be relie
 
 class _Actor:
     def __init__(self, make_tracker: MakeTracker, folder: Path, name: str) -> None:
+        spin_briefly()  # Ray starts its processes itself
         self._tracker = make_tracker(0)  # Ray shows an actor its own GPU only
         self._folder, self._name = folder, name
 

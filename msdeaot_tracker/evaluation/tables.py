@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -45,7 +46,7 @@ class Row:
     tracker: str
     protocol: str
     source: str  # MEASURED, IMPORTED, PUBLISHED_SOURCE or MISSING
-    reference: str = ""  # the publication, or the layout imported from
+    reference: str = ""  # the publication, the layout imported from, or the precision of what was measured here
     overall: Mapping[str, Any] = field(default_factory=dict)
     sequences: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     curves: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -110,13 +111,14 @@ def measured_row(
     average = find_average(protocol, dataset)
     runs, coverage = read_runs(sequences, results, tracker, protocol, layout)
     overall, by_sequence = average(runs) if runs else ({}, {})
-    ours = layout is TREK150 and (results / tracker / protocol / SETTINGS).is_file()
+    settings = results / tracker / protocol / SETTINGS
+    ours = layout is TREK150 and settings.is_file()
     name = next(name for name, known in LAYOUTS.items() if known is layout)
     return Row(
         tracker,
         protocol,
         MEASURED if ours else IMPORTED if runs else MISSING,
-        f"layout {name}" if runs and not ours else "",
+        _noted_precision(settings) if ours else f"layout {name}" if runs else "",
         overall,
         by_sequence,
         _curves(overall, runs, protocol) if runs else {},
@@ -124,6 +126,16 @@ def measured_row(
         results,
         layout,
     )
+
+
+def _noted_precision(settings: Path) -> str:
+    """In which the results beside a file were computed, as `msdeaot evaluate` noted it; "" where it did not."""
+    try:
+        noted = json.loads(settings.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return ""
+    precision = noted.get("precision") if isinstance(noted, dict) else None
+    return precision if precision in ("float32", "bfloat16", "float16") else ""
 
 
 def published_rows(dataset: str, protocol: str) -> list[Row]:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 
 from ..types import Box, InputError, MaskEstimate
 from ..words import did_you_mean
 
+if TYPE_CHECKING:
+    import torch
+
 DEFAULT_INITIALIZER = "lite"
+BoxFrom = Literal["mask", "ar"]  # where the boxes of tracked frames come from
 
 
 class Initializer(Protocol):

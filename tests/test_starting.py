@@ -1,0 +1,127 @@
+"""What starts without torch: help texts, the commands that only read files, and most of the package."""
+
+import json
+import os
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+import msdeaot_tracker
+from msdeaot_tracker import checkpoints
+from msdeaot_tracker.cli.main import COMMANDS
+
+GOLDEN = Path(__file__).parent / "data" / "trek150"
+# The modules of the package whose import loads torch; no other's may.
+MAY_LOAD_TORCH = (
+    *("device", "groups", "loading", "look", "memory", "readout", "tracker", "views"),
+    *("models", "models.*", "training.*"),
+    *("checkpoints.convert", "checkpoints.imagenet", "checkpoints.io", "checkpoints.state_dicts"),
+    *("cli.train_*", "cli.validation"),
+    *("data.batches", "data.dataset_check", "data.mask_workers", "data.mixing"),
+    *("initializers.alpha_refine*", "initializers.box_prompt", "initializers.lite*", "initializers.sam*"),
+)
+# In a process in which `import torch` fails, and which prints a list.
+WITHOUT_TORCH = """
+import contextlib, io, json, pkgutil, sys
+from importlib import import_module
+sys.modules["torch"] = None
+import msdeaot_tracker
+from msdeaot_tracker.cli.main import main
+
+def failing_modules():
+    for module in pkgutil.walk_packages(msdeaot_tracker.__path__, "msdeaot_tracker.", onerror=lambda name: None):
+        try:
+            import_module(module.name) if not module.name.endswith("__main__") else None
+        except ImportError as error:
+            assert "torch" in str(error), error
+            yield module.name.removeprefix("msdeaot_tracker.")
+
+def failing_commands(commands):
+    for command in commands:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as errors:
+            try:
+                code = main(command)
+            except SystemExit as exit:
+                code = exit.code
+        if code:
+            yield command, errors.getvalue()
+
+print(json.dumps(list(%s)))
+"""
+
+
+def run_without_torch(what: str) -> list:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH % what], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_only_the_listed_modules_load_torch():
+    loading = run_without_torch("failing_modules()")
+    strangers = [name for name in loading if not any(fnmatch(name, listed) for listed in MAY_LOAD_TORCH)]
+    assert not strangers
+    assert [listed for listed in MAY_LOAD_TORCH if not any(fnmatch(name, listed) for name in loading)] in (
+        [],
+        ["models.*"],  # not looked for below a package that does not load
+    )
+
+
+def test_help_texts_and_commands_that_only_read_files_do_without_torch(tmp_path):
+    dataset = [str(GOLDEN / "dataset"), "--dataset", "trek150"]
+    results = ["--results", str(GOLDEN / "results")]
+    commands = [
+        ["--version"],
+        ["--help"],
+        *([command, "--help"] for command in COMMANDS),
+        ["data", "check", "--help"],
+        ["weights", "convert", "--help"],
+        ["score", *dataset, *results, "--protocol", "ope"],
+        ["report", *dataset, *results, "--out", str(tmp_path / "report.html")],
+        ["export-challenge", *dataset, *results, "--tracker", "steady", "--out", str(tmp_path / "submission.zip")],
+        ["weights", "list"],
+        ["weights", "info", "r50-deaot-l"],
+        ["weights", "verify", "--dir", str(tmp_path)],
+        ["registry"],
+        ["data", "list"],
+    ]
+    assert run_without_torch(f"failing_commands({commands!r})") == []
+    (failed,) = run_without_torch("failing_commands([['train', '--list']])")
+    assert "torch" in failed[1]  # which shows that a command that needs it is found out
+
+
+def test_loading_torch_is_left_to_the_first_use():
+    code = (
+        "import sys, msdeaot_tracker as m; assert 'torch' not in sys.modules; m.Tracker; assert 'torch' in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == ""
+
+
+@pytest.mark.parametrize("package", [msdeaot_tracker, checkpoints], ids=lambda package: package.__name__)
+def test_all_public_names_are_found(package):
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+    with pytest.raises(AttributeError, match="'no_such_name'"):
+        _ = package.no_such_name
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"), [({}, "2000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "passive"}, "0")]
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="torch brings GNU's OpenMP on Linux")
+def test_waiting_threads_spin_as_the_user_says_or_else_briefly(chosen, expected):
+    """Asked of the library itself, which tells its settings when torch loads it."""
+    code = "from msdeaot_tracker.cli.main import main; main(['registry']); import torch"
+    inherited = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")}
+    environment = {**inherited, "OMP_DISPLAY_ENV": "verbose", "OMP_NUM_THREADS": "1", **chosen}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert f"GOMP_SPINCOUNT = '{expected}'" in done.stderr
+
+
+@pytest.mark.parametrize("adapter", ["vot", "vot_python", "got10k", "pytracking"])
+def test_adapters_leave_torch_to_what_sets_how_threads_wait(adapter):
+    code = f"import sys, msdeaot_integration.{adapter}; assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
