@@ -117,6 +117,12 @@ def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
     return int(np.count_nonzero(a & b)) / union if union else 1.0
 
 
+def towards(before: Box, now: Box, share: float) -> Box:
+    """A box where `now` is, whose sides went that share of the way, in logarithms, from those of `before`."""
+    w, h = before.w ** (1 - share) * now.w**share, before.h ** (1 - share) * now.h**share
+    return Box(now.x + (now.w - w) / 2, now.y + (now.h - h) / 2, w, h)
+
+
 def rectangle_iou(a: Box, b: Box) -> float:
     """Intersection over union of two rectangles with an area, in [0, 1]."""
     width = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)

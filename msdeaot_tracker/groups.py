@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from .boxes import Boxes
-from .geometry import completed
+from .geometry import completed, towards
 from .memory import Memory
 from .types import Box
 from .views import POLICIES, Policy, Scenery, Sight, View
 
 
 class Sighting(NamedTuple):
-    box: Box  # where an object was last seen well, in pixels; on the way out of the image it reaches beyond
+    box: Box  # where an object was last seen well, in pixels, of its usual size; it may reach beyond the image
     age: int = 0  # frames since then
 
 
@@ -126,12 +126,13 @@ class Video:
             self.sightings.pop(object_id, None)
 
     def note(self, boxes: Mapping[int, Box | None], scores: Mapping[int, float]) -> None:
-        """Where the objects of this frame were seen."""
+        """Where the objects of this frame were seen; what counts as their size follows their boxes slowly."""
         least = self.scenery.settings.window.score
         for object_id, box in boxes.items():
             last = self.sightings[object_id]
             if box is not None and scores[object_id] >= least:
-                self.sightings[object_id] = Sighting(completed(box, last.box, *self.scenery.frame))
+                seen = completed(box, last.box, *self.scenery.frame)
+                self.sightings[object_id] = Sighting(towards(last.box, seen, self.scenery.settings.window.adapt))
             else:
                 self.sightings[object_id] = last._replace(age=last.age + 1)
 
