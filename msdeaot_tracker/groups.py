@@ -127,12 +127,12 @@ class Video:
 
     def note(self, boxes: Mapping[int, Box | None], scores: Mapping[int, float]) -> None:
         """Where the objects of this frame were seen; what counts as their size follows their boxes slowly."""
-        least = self.scenery.settings.window.score
+        window = self.scenery.settings.window
         for object_id, box in boxes.items():
             last = self.sightings[object_id]
-            if box is not None and scores[object_id] >= least:
-                seen = completed(box, last.box, *self.scenery.frame)
-                self.sightings[object_id] = Sighting(towards(last.box, seen, self.scenery.settings.window.adapt))
+            seen = None if box is None else completed(box, last.box, *self.scenery.frame)
+            if seen is not None and scores[object_id] >= window.score and _is_alike(seen, last.box, window.change):
+                self.sightings[object_id] = Sighting(towards(last.box, seen, window.adapt))
             else:
                 self.sightings[object_id] = last._replace(age=last.age + 1)
 
@@ -194,3 +194,9 @@ class Video:
     @property
     def _policy(self) -> Policy:
         return POLICIES[self.scenery.settings.view]
+
+
+def _is_alike(one: Box, other: Box, change: float) -> bool:
+    """Of much the same area: what is left of an object behind a cover is not, nor what a leak makes of it."""
+    ratio = one.w * one.h / (other.w * other.h)
+    return 1 / change <= ratio <= change

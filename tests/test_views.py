@@ -9,8 +9,10 @@ import torch
 from colour_model import COLOURS, ColourModel, scene
 
 from msdeaot_tracker import Box, InputError, MaskEstimate, Tracker, TrackerError, load_model, override
+from msdeaot_tracker.boxes import Boxes
 from msdeaot_tracker.config import PRESETS, TrackerConfig, WindowConfig
 from msdeaot_tracker.geometry import mask_to_box, rectangle_iou
+from msdeaot_tracker.groups import Sighting, Video
 from msdeaot_tracker.views import POLICIES, Scenery, Sight, View, tiles
 
 WINDOW = WindowConfig(edge=97, below=16.0)
@@ -255,6 +257,18 @@ def test_an_object_on_its_way_out_is_taken_to_be_as_large_as_it_was():
     assert len({result.views[1].w for result in results}) == 1
     last = results[-1].views[1]
     assert last.x + last.w / 2 == pytest.approx(121 + 4 * 9 + 6, abs=2)  # that of the frame before, partly outside
+
+
+def test_what_is_left_of_an_object_behind_a_cover_is_not_its_size():
+    settings = TrackerConfig(view="auto", window=WindowConfig(adapt=0.5, change=4.0))
+    video = Video(Scenery((480, 640), settings, True), Boxes(settings, None))
+    video.sightings[1] = Sighting(Box(100, 100, 40, 80))
+    for box, score in ((Box(110, 130, 15, 30), 0.9), (Box(0, 0, 200, 200), 0.9), (Box(90, 110, 40, 80), 0.1)):
+        video.note({1: box}, {1: score})  # covered, leaked, hardly seen
+    assert video.sightings[1] == Sighting(Box(100, 100, 40, 80), age=3)
+    video.note({1: Box(90, 110, 20, 80)}, {1: 0.9})
+    (x, y, w, h), age = video.sightings[1]
+    assert (w, h, age) == (pytest.approx(20 * 2**0.5), 80, 0) and (x + w / 2, y) == (pytest.approx(100), 110)
 
 
 def test_memory_is_flat_over_2000_frames_of_following():
