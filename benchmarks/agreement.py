@@ -1,7 +1,7 @@
 """One tracker measured in several ways: `python benchmarks/agreement.py DIR --work FOLDER`, with DIR in DAVIS' layout.
 
-The shipped model, on a few small frames, and the static box, on all of DIR, run through `msdeaot evaluate` and through
-the toolkits that are there: vot-toolkit, TREK-150's, got10k, pytracking. Anchors and hand-object spans are made up.
+The shipped model in float32, on a few small frames, and the static box, on all of DIR, run through `msdeaot evaluate`
+and the toolkits that are there: vot-toolkit, TREK-150's, got10k, pytracking. Anchors and hand-object spans are made up.
 Printed for each protocol and way: the largest difference of any box to our runner's, the toolkit's own score, and the
 largest difference of its scores to ours. Result files keep 3 decimals: boxes may differ by 0.001 px, scores by 1e-6.
 pytracking keeps whole pixels, and is compared with ours truncated. Exit status 1: something differs by more.
@@ -10,6 +10,7 @@ pytracking keeps whole pixels, and is compared with ours truncated. Exit status 
 from __future__ import annotations
 
 import argparse
+import configparser
 import io
 import json
 import os
@@ -43,6 +44,7 @@ SUCCESS = "success_score"
 MEASURES = (SUCCESS, "normalized_precision_score", "generalized_success_robustness_score", "recall_score")
 VOT_NAMES = {"static": "StaticBox", "msdeaot": "MSDeAOT"}
 TREK150_HAS, PYTRACKING_HAS = "toolkit/experiments/trek150.py", "pytracking/evaluation/trek150dataset.py"
+EXACTLY = "tracker.precision=float32"
 ROW = "{:<8} {:<9} {:<17} {:>5} {:>7} {:>10}  {:<22} {:>11}  {}"
 HEAD = ROW.format("tracker", "protocol", "way", "runs", "boxes", "boxes by", "score", "scores by", "")
 
@@ -97,7 +99,7 @@ def make_case(tracker: str, davis: Path, work: Path) -> Case:
     left_out = write_trek150(source, dataset, every=every, interactions={s.name: list(_spans(s)) for s in source})
     if left_out:
         raise TrackerError("; ".join(left_out))
-    options = ["--dataset", "trek150", "--protocol", ",".join(PROTOCOLS), "--tracker", tracker]
+    options = ["--dataset", "trek150", "--protocol", ",".join(PROTOCOLS), "--tracker", tracker, "--set", EXACTLY]
     _msdeaot("evaluate", str(dataset), *options, "--out", str(results))
     sequences, folder = read_dataset("trek150", dataset), results / "TREK-150"
     scores = {protocol: score(sequences, folder, protocol)[tracker]["overall"] for protocol in PROTOCOLS}
@@ -147,6 +149,9 @@ def through_vot(case: Case) -> Answer:
     stack = yaml.safe_load((workspace / "stack.yaml").read_text(encoding="utf-8"))
     stack["experiments"] = {protocol: stack["experiments"][protocol] for protocol in PROTOCOLS}  # none on the clock
     (workspace / "stack.yaml").write_text(yaml.safe_dump(stack), encoding="utf-8")
+    config = yaml.safe_load((workspace / "config.yaml").read_text(encoding="utf-8"))
+    config["registry"] = [_write_registry(workspace / "trackers.ini").as_posix()]
+    (workspace / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     toolkit.evaluate(workspace, name)
     analyses = toolkit.analyse(workspace, [name], name="agreement")
     boxes: Runs = {protocol: {} for protocol in PROTOCOLS}
@@ -161,6 +166,19 @@ def through_vot(case: Case) -> Answer:
                 boxes[protocol][run.name] = np.array([sequence.boxes[first], *answers])  # begins with what was given
     scores = {p: dict(zip(MEASURES, analyses[p]["scores"][0], strict=False)) for p in PROTOCOLS}
     return case.ours, Measured(boxes, scores)
+
+
+def _write_registry(path: Path) -> Path:
+    """The shipped one with the model in float32."""
+    from msdeaot_integration import registry_path
+
+    registry = configparser.ConfigParser(interpolation=None)
+    registry.read(registry_path(), encoding="utf-8")
+    plugin = registry[VOT_NAMES["msdeaot"]]
+    plugin["command"] = f"from {plugin['command']} import run; run(overrides=[{EXACTLY!r}])"
+    with path.open("w", encoding="utf-8") as file:
+        registry.write(file)
+    return path
 
 
 def through_trek150(case: Case, clone: Path | None, python: str) -> Answer:

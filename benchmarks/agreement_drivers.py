@@ -1,7 +1,8 @@
 """Drives the toolkits of `agreement.py`, in their Python and with their clone on its path.
 
 `agreement_drivers.py trek150|got10k|pytracking TRACKER DATASET OUT`, with TRACKER static or msdeaot and DATASET
-in TREK-150's layout. The toolkits write results and scores below OUT, where they are used to.
+in TREK-150's layout. The model computes in float32. The toolkits write results and scores below OUT, where they are
+used to.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import numpy as np
 
 from msdeaot_tracker.data.box_sequences import BoxSequence, read_dataset
 from msdeaot_tracker.images import read_image
+
+EXACTLY = ["tracker.precision=float32"]
 
 
 def drive_trek150(tracker: str, dataset: str, out: str) -> None:
@@ -74,7 +77,10 @@ def drive_pytracking(tracker: str, dataset: str, out: str) -> None:
     from pytracking.analysis.extract_results import extract_results
     from pytracking.evaluation import get_dataset, trackerlist, trek150dataset
     from pytracking.evaluation.running import run_dataset
+    from pytracking.parameter.msdeaot import default
 
+    parameters = default.parameters
+    default.parameters = lambda: _exactly(parameters())
     trek150dataset.register()
     sequences, trackers = get_dataset("trek150"), trackerlist(tracker, "default")
     run_dataset(sequences, trackers)
@@ -83,11 +89,16 @@ def drive_pytracking(tracker: str, dataset: str, out: str) -> None:
     (Path(out) / "scores.json").write_text(json.dumps({"success_score": success}), encoding="utf-8")
 
 
+def _exactly(params: Any) -> Any:
+    params.settings["overrides"] = EXACTLY
+    return params
+
+
 def _make_tracker(name: str, identity: Callable[[], Any]) -> Any:
     """The model, or the toolkit's own static box."""
     from msdeaot_integration.got10k import MSDeAOT
 
-    tracker = MSDeAOT() if name == "msdeaot" else identity()
+    tracker = MSDeAOT(overrides=EXACTLY) if name == "msdeaot" else identity()
     tracker.name = name
     return tracker
 

@@ -58,7 +58,7 @@ class ColourModel(nn.Module):
         counts = mask.sum(dim=(1, 2))
         means = torch.einsum("khw,chw->kc", mask, image) / counts.clamp(min=1)[:, None]
         colours = torch.where(counts[:, None] > 0, means, torch.tensor(_NONE))[None]
-        return (LayerTokens(colours, colours, colours, (1, len(mask))),)
+        return (LayerTokens(colours, colours, colours, size=(1, len(mask))),)
 
     def decode(self, propagation: Propagation, features: Features) -> Tensor:
         self._maybe_fail("decode")

@@ -386,7 +386,7 @@ def test_what_was_meant_is_named(capsys, arguments, words):
         (["--preset", "msdeaot-smal"], "did you mean 'msdeaot-small'?"),
         (["--set", "memory.long_term_maks=3"], "did you mean 'long_term_max'?"),
         (["--initializer", "grabcat"], "did you mean 'grabcut'?"),
-        (["--initializer-set", "iteration=3"], "did you mean 'iterations'?"),
+        (["--initializer", "grabcut", "--initializer-set", "iteration=3"], "did you mean 'iterations'?"),
         (["--set", "tracker.box_margins=perhaps"], "got 'perhaps'"),
     ],
 )
