@@ -147,7 +147,7 @@ class TestRuns:
         mask = folder / "data/Annotations/clip7/00000.png"
         track = ["track", sequence, "--mask", mask, "--device", "cpu", "--out", folder / "tracked"]
         says(capsys, [*track, "--weights", weights], 0)
-        assert json.loads((folder / "tracked/result.json").read_text())["preset"] == "msdeaot-small"
+        assert json.loads((folder / "tracked/result.json").read_text())["preset"] == "msdeaot-lite"
 
     def test_a_big_recipe_runs_on_datasets_as_they_are_published(self, folder, capsys):
         for name in ("visor", "davis", "youtube-vos"):
@@ -161,7 +161,7 @@ class TestRuns:
         assert load_model(weights=folder / "out/weights.safetensors", device="cpu").preset.name == "r50-deaot-l"
 
     def test_a_loss_that_is_no_number_can_be_replayed(self, folder, capsys):
-        model = load_model(device="cpu")
+        model = load_model("msdeaot-small", device="cpu")
         with torch.no_grad():
             model.decoder.output.weight.fill_(1e38)  # finite, unlike what comes of it
         save_checkpoint(folder / "huge.safetensors", model)

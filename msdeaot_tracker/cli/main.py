@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -72,10 +73,21 @@ def _reader_is_gone() -> bool:
     """Whether whoever read our output has enough, as `head`; what is left to say then goes nowhere."""
     try:
         sys.stdout.flush()
+        gone = _is_cut_off(sys.stdout.fileno())
     except BrokenPipeError:
+        gone = True
+    if gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    return gone
+
+
+def _is_cut_off(output: int) -> bool:
+    """Whether nobody reads a pipe any more; a flush of unbuffered output does not tell. Where one can be asked."""
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(output, select.POLLERR)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 @contextmanager
