@@ -399,3 +399,22 @@ def test_the_progress_bar_tells_speed_and_memory(tmp_path, capsys):
     tracking(tmp_path, ProgressBar(), steps=2).run()
     last = capsys.readouterr().err.split("\r")[-1]
     assert "2/2" in last and "loss=" in last and "samples/s=" in last and "GB" in last
+
+
+def test_workers_start_after_opencv_has_used_its_threads():
+    """In a process of its own: a worker that inherits them waits for ever."""
+    code = """
+import cv2, numpy as np
+from msdeaot_tracker.data.batches import BatchConfig
+from msdeaot_tracker.training.config import TrainConfig
+from msdeaot_tracker.training.sharing import share_out
+from msdeaot_tracker.training.sources import ProceduralSource
+cv2.setNumThreads(2)
+picture, places = np.zeros((2000, 2000, 3), np.uint8), np.random.rand(2000, 2000).astype(np.float32) * 2000
+cv2.remap(picture, places, places, cv2.INTER_LINEAR)
+config = TrainConfig(steps=1, batch_size=1, workers=1)
+source = ProceduralSource(BatchConfig(size=33, frames=2, samples_per_clip=1))
+print(len(list(share_out(config, 1, 0).read(source, config, 0, pin_memory=False))), cv2.getNumThreads())
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert ran.stdout.split() == ["1", "2"], ran.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,8 @@ class Share:
             pin_memory=pin_memory,
             worker_init_fn=_one_thread,
         )
-        items = iter(loader)
+        with _without_opencv_threads():
+            items = iter(loader)
         while step < config.steps:
             block = {j: _take(items) for j in own}
             for entry in range(step % per_item, min(per_item, config.steps - step // per_item * per_item)):
@@ -59,6 +61,17 @@ def share_out(config: LoopConfig, processes: int, rank: int) -> Share:
             f"a batch of {size} is not made of micro-batches of {micro}, equally many for each of {processes} processes"
         )
     return Share(micro, size // micro, processes, rank)
+
+
+@contextmanager
+def _without_opencv_threads() -> Iterator[None]:
+    """Around a fork: a child that inherits OpenCV's pool of threads waits for ever for threads it does not have."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _one_thread(worker: int) -> None:
