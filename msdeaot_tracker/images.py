@@ -49,8 +49,9 @@ def read_image(path: PathLike) -> np.ndarray:
     upper eight bits of 16-bit values are kept. InputError, naming the file: missing, damaged, not an image, or of
     floating-point values.
     """
+    picture = _open(path)
     try:
-        return as_rgb(_open(path))
+        return as_rgb(picture)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

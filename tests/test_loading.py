@@ -57,7 +57,8 @@ def test_boxes_from_alpha_refine_are_not_those_of_another_refiner(monkeypatch):
 
 
 def test_settings_reach_model_and_initializer():
-    tracker = load_tracker(device="cpu", overrides=["memory.long_term_max=3"], initializer_settings={"iterations": 2})
+    settings = {"initializer": "grabcut", "initializer_settings": {"iterations": 2}}
+    tracker = load_tracker(device="cpu", overrides=["memory.long_term_max=3"], **settings)
     assert tracker.model.preset.memory.long_term_max == 3
 
 

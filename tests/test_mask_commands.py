@@ -180,7 +180,7 @@ def test_a_dataset_with_faults(lasot, tmp_path, capsys):
     for words in (
         "2 videos, 6 frames",
         "3 masks kept",
-        "1 masks rejected, 2 frames unreadable",
+        "1 mask rejected, 2 frames unreadable",
         "cat-1, frame 00000002",
     ):
         assert words in printed

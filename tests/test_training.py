@@ -256,8 +256,10 @@ def test_a_run_out_of_time_is_saved_and_goes_on(tmp_path):
 
 
 def test_a_finished_run_is_left_alone(tmp_path):
-    before = tracking(tmp_path).run().read_bytes()
-    assert tracking(tmp_path).run().read_bytes() == before
+    before, state = load_file(tracking(tmp_path).run()), (tmp_path / "state.pt").read_bytes()
+    after = load_file(tracking(tmp_path).run())
+    assert before.keys() == after.keys() and all(torch.equal(tensor, after[key]) for key, tensor in before.items())
+    assert (tmp_path / "state.pt").read_bytes() == state
 
 
 @pytest.mark.parametrize(
