@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from msdeaot_tracker.cli.train_plan import Plan
+from msdeaot_tracker.config import override
 from msdeaot_tracker.data.held_out import HeldOut
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.tracker import Tracker
@@ -30,9 +31,9 @@ def check_device(plan: Plan, device: torch.device) -> dict[str, float]:
     model = plan.make_model()
     plan.load_start(model)
     batch = plan.open_data().open(2, 1, plan.config.seed)[0][0]
+    there = copy.deepcopy(model).to(device)  # before batch norms, where they learn, have seen the batch
     with _exact():
         expected = _gradients(model, batch, plan), _labels(model)
-        there = copy.deepcopy(model).to(device)
         found = _gradients(there, batch, plan), _labels(there)
     (loss, gradients), (other_loss, others) = expected[0], found[0]
     norm = torch.stack([g.norm() for g in gradients.values()]).norm()
@@ -62,7 +63,8 @@ def _gradients(model: MSDeAOT, batch: Any, plan: Plan) -> tuple[float, Mapping[s
 
 @torch.no_grad()
 def _labels(model: MSDeAOT) -> Tensor:
-    tracker, sequence = Tracker(model.eval(), initializer="box"), next(iter(_CLIP))
+    preset, sequence = override(model.preset, "tracker.precision=float32"), next(iter(_CLIP))
+    tracker = Tracker(model.eval(), initializer="box", preset=preset)
     tracked = [tracker.initialize(sequence.image(0), sequence.masks(0))]
     tracked += [tracker.track(sequence.image(index)) for index in range(1, len(sequence))]
     return torch.stack([torch.from_numpy(result.labels) for result in tracked])

@@ -158,7 +158,7 @@ class Tracker:
         boxes = video.boxes.read(image, labels, video.object_ids, targets, places)
         sure = {i: 1.0 if estimate.confidence is None else estimate.confidence for i, estimate in given.items()}
         scores = {i: s if boxes[i] else 0.0 for i, s in (scores | sure).items()}
-        video.note(boxes, scores)
+        video.note(boxes, scores | dict.fromkeys(given, 1.0))  # where an object was given, there it is
         for new, old in video.part().items():
             propagations[new] = propagations.get(old)
         for group in video.groups:
