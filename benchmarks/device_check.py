@@ -58,7 +58,7 @@ def _gradients(model: MSDeAOT, batch: Any, plan: Plan) -> tuple[float, Mapping[s
     small = torch.nn.functional.interpolate(labels.float(), size, mode="nearest").long()
     loss = torch.stack([segmentation_loss(logits[:, t], small[:, t], 1.0) for t in range(1, labels.shape[1])]).mean()
     loss.backward()
-    return float(loss), {n: p.grad.detach().cpu() for n, p in model.named_parameters() if p.grad is not None}
+    return float(loss.detach()), {n: p.grad.detach().cpu() for n, p in model.named_parameters() if p.grad is not None}
 
 
 @torch.no_grad()

@@ -64,6 +64,7 @@ def test_a_device_that_computes_something_else_is_found_out(monkeypatch):
 
     from msdeaot_tracker.cli.train_plan import Plan
     from msdeaot_tracker.data.batches import BatchConfig
+    from msdeaot_tracker.models import MSDeAOT
     from msdeaot_tracker.training.recipes import find_recipe
     from msdeaot_tracker.training.sources import ProceduralSource
 
@@ -71,8 +72,10 @@ def test_a_device_that_computes_something_else_is_found_out(monkeypatch):
     plan = Plan(small, {}, None, None)
     assert set(device_check.check_device(plan, torch.device("cpu")).values()) == {0.0}
 
-    def broken(model):
-        other = deepcopy(model)
+    def broken(model, memo=None):
+        other = deepcopy(model, memo)
+        if not isinstance(model, MSDeAOT):
+            return other
         with torch.no_grad():
             other.stages[0].projection.weight.mul_(1.01)
         return other
