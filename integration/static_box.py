@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+
+from msdeaot_tracker import read_image
 
 from .requirements import require_trax
 from .trax_server import BoxTuple, Target, one_line, prepare_output, serve
@@ -44,20 +45,13 @@ def _fill(box: BoxTuple, size: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def _read_size(path: str) -> np.ndarray:
-    """uint8 [H, W, 3], black: this tracker looks at nothing but the size, and so needs no network's package."""
-    with Image.open(path) as image:
-        width, height = ImageOps.exif_transpose(image).size
-    return np.zeros((height, width, 3), np.uint8)
-
-
 def run() -> None:
     prepare_output()
     try:
         require_trax()
     except ImportError as error:
         raise SystemExit(one_line(error)) from error
-    serve(StaticTracker(), _read_size, multi_object=True)
+    serve(StaticTracker(), read_image, multi_object=True)
 
 
 if __name__ == "__main__":

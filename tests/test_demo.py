@@ -7,6 +7,7 @@ from dataclasses import replace
 import cv2
 import pytest
 
+from msdeaot_tracker import device
 from msdeaot_tracker.cli import demo
 from msdeaot_tracker.cli.main import main
 
@@ -42,7 +43,7 @@ def test_it_ends_with_table_plot_and_video(tmp_path, capsys):
 
 
 def test_a_crash_fails_the_demo_and_quotes_the_trackers_log(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(demo, "pick_device", lambda name: "abacus")
+    monkeypatch.setattr(device, "pick_device", lambda name: "abacus")
     assert main(["demo", "--sequences", "1", "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "unknown device 'abacus'" in error
