@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class DepthwiseConv2d(nn.Conv2d):
     """Each channel for itself, channels-last; on a CPU always in the precision of its weights.
 
-    There its gradient is two to five times slower in bfloat16 than in float32.
+    There its gradient is slower in bfloat16 than in float32.
     """
 
     def __init__(self, channels: int, kernel_size: int, *, stride: int = 1):
