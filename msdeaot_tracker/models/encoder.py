@@ -55,6 +55,16 @@ class ResNetEncoder(Encoder):
         return Features(maps, maps[16])
 
 
+def _tapped(blocks: nn.Sequential, x: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+    """The maps by their strides, and the last one."""
+    maps = {}
+    for index, block in enumerate(blocks):
+        x = block(x)
+        if index in _MOBILENET_TAPS:
+            maps[_MOBILENET_TAPS[index]] = x
+    return maps, x
+
+
 class MobileNetV2Encoder(Encoder):
     """MobileNetV2 dilated to stride 16, with its 1280-channel head as the deep map (PARITY 23)."""
 
@@ -68,12 +78,7 @@ class MobileNetV2Encoder(Encoder):
         self.deep_channels = network.conv_head.out_channels
 
     def forward(self, image: Tensor) -> Features:
-        x = self.stem(image)
-        maps = {}
-        for index, block in enumerate(self.blocks):
-            x = block(x)
-            if index in _MOBILENET_TAPS:
-                maps[_MOBILENET_TAPS[index]] = x
+        maps, x = _tapped(self.blocks, self.stem(image))
         return Features(maps, self.head(x))
 
 
@@ -101,12 +106,7 @@ class EfficientNetLiteEncoder(Encoder):
         self.deep_channels = self.channels[16]
 
     def forward(self, image: Tensor) -> Features:
-        x = self.stem(image)
-        maps = {}
-        for index, block in enumerate(self.blocks):
-            x = block(x)
-            if index in _MOBILENET_TAPS:
-                maps[_MOBILENET_TAPS[index]] = x
+        maps, x = _tapped(self.blocks, self.stem(image))
         return Features(maps, x)
 
 
