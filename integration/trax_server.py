@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from msdeaot_tracker.types import TrackerError
+
 if TYPE_CHECKING:
     import trax
 
@@ -56,7 +58,6 @@ def serve(
     *,
     answer: Answer = "given",
     multi_object: bool = False,
-    expected: tuple[type[Exception], ...] = (),
 ) -> None:
     """Answer a TraX client on standard input and output until it says goodbye.
 
@@ -68,8 +69,9 @@ def serve(
     An absent object is answered with confidence 0 by an empty mask, or by its last rectangle: the toolkit has no empty
     rectangle.
 
-    An exception is logged, on one line if it is among the `expected` and else with its traceback, closes the session
-    with its message as the reason, which the toolkit reports, and ends the process with status 1.
+    An exception is logged, on one line if it is of the user's making (TrackerError, RegionError, OSError) and else with
+    its traceback, closes the session with its message as the reason, which the toolkit reports, and ends the process
+    with status 1.
     """
     import trax
 
@@ -80,7 +82,7 @@ def serve(
         _converse(server, tracker, read_image, answer)
     except Exception as error:
         message = one_line(error)
-        unexpected = not isinstance(error, (RegionError, OSError, *expected))
+        unexpected = not isinstance(error, (TrackerError, RegionError, OSError))
         logger.error(message, exc_info=unexpected)  # before `quit`, after which the client no longer reads our output
         server.quit(reason=message.encode("ascii", "backslashreplace").decode())
         raise SystemExit(1) from error

@@ -37,7 +37,7 @@ def run(*, region: Answer = "given", multi_object: bool = False, **settings: Any
         tracker = load_warm_tracker(**settings)
     except (TrackerError, OSError, ImportError) as error:
         raise SystemExit(one_line(error)) from error
-    serve(tracker, read_image, answer=region, multi_object=multi_object, expected=(TrackerError,))
+    serve(tracker, read_image, answer=region, multi_object=multi_object)
 
 
 def load_warm_tracker(**settings: Any) -> Tracker:

@@ -185,7 +185,7 @@ def test_an_expected_error_is_one_line_in_the_log(started, frames):
     assert "the wheel" in str(error)
     warning, failure, *rest = log_lines(error)
     assert "previ" in warning and error.log.isascii()
-    assert "KeyError" in failure and "came off" in failure
+    assert "TrackerError" in failure and "came off" in failure
     assert "Traceback" not in error.log and all("exited" in line for line in rest)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from msdeaot_integration.static_box import StaticResult, StaticTracker
 from msdeaot_integration.trax_server import prepare_output, serve
 
-from msdeaot_tracker import read_image
+from msdeaot_tracker import TrackerError, read_image
 
 
 class Forgetful(StaticTracker):
@@ -45,4 +45,4 @@ def forgetful(answer):
 
 def failing(expected):
     prepare_output()
-    serve(Failing(KeyError), read_image, expected=(KeyError,) if expected else ())
+    serve(Failing(TrackerError if expected else KeyError), read_image)
