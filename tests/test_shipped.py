@@ -9,7 +9,7 @@ from msdeaot_tracker import Tracker, load_model
 from msdeaot_tracker.checkpoints import shipped_weights
 from msdeaot_tracker.cli.demo import CLIPS
 from msdeaot_tracker.config import DEFAULT_PRESET, PRESETS
-from msdeaot_tracker.data import ClipConfig, generate_clip
+from msdeaot_tracker.data.procedural import ClipConfig, generate_clip
 
 HELD_OUT = 2**40  # seeds from here on are far from any training run's
 

@@ -1,6 +1,6 @@
 """How well a tracker does on sequences whose truth is known."""
 
-from ..data.mask_sequences import Sequence, find_sequences
+from ..data.datasets.mask_sequences import Sequence, find_sequences
 from .averages import (
     RunBoxes,
     SequenceRuns,
