@@ -25,6 +25,7 @@ COMMANDS = {
     "track": "follow objects through a video",
     "mask": "turn boxes on a picture into masks",
     "masks": "turn a dataset's boxes into masks to train on",
+    "export": "write results in the formats of others: csv, jsonl, coco, mot, yolo, davis",
     "evaluate": "score the tracker on sequences with known truth",
     "score": "score result files of a benchmark",
     "report": "compare trackers: a page with plots, tables and clips; Markdown, LaTeX",
