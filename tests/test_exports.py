@@ -9,11 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from msdeaot_tracker.checkpoints import save_checkpoint
 from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.cli.results import ResultWriter
+from msdeaot_tracker.config import find_preset
 from msdeaot_tracker.exports import EXPORTERS
-from msdeaot_tracker.images import read_mask
+from msdeaot_tracker.images import read_mask, write_image
+from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.types import Box, FrameResult, MaskEstimate
 from msdeaot_tracker.video import Frame
 
@@ -188,7 +192,60 @@ def test_result_json_sums_the_scores_up(run):
     assert frames["scores"]["5"] == {"mean": 0.5, "lowest": 0.0, "lowest_frame": FIRST + 2, "frames": 3}
 
 
+# From the run itself
+
+
+@pytest.fixture
+def track(tmp_path, monkeypatch):
+    """Runs `msdeaot track` on what the first argument says of the two folders `one` and `two`, with random weights."""
+    torch.manual_seed(0)
+    save_checkpoint(tmp_path / "random.safetensors", MSDeAOT(find_preset("msdeaot-small")))
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for index in range(2):
+            write_image(tmp_path / name / f"{name}{index}.png", IMAGE)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments) -> int:
+        usual = ["--weights", "random.safetensors", "--device", "cpu", "--out", "out", "--object", "3=10,10,20,20"]
+        return main(["track", *map(str, arguments), *usual, "--initializer", "box"])
+
+    return run
+
+
+def test_several_sources_have_a_folder_each_and_exports_in_it(track, tmp_path):
+    assert track("one", "two", "--export", "csv,davis", "--no-overlay") == 0
+    for name in ("one", "two"):
+        assert not (tmp_path / "out" / name / "overlay.mp4").exists()
+        with (tmp_path / "out" / name / "export" / "tracks.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [(row["image"], row["id"]) for row in rows] == [(f"{name}{index}.png", "3") for index in range(2)]
+        labels = tmp_path / "out" / name / "export" / "davis" / "Annotations" / name
+        assert sorted(path.name for path in labels.iterdir()) == [f"{name}0.png", f"{name}1.png"]
+
+
+def test_a_source_that_fails_does_not_keep_others_from_being_tracked(track, tmp_path, capsys, caplog):
+    (tmp_path / "one" / "one1.png").write_text("no picture")
+    assert track("one", "two", "--no-masks") == 2
+    assert "1 of 2 sources could not be tracked: one" in capsys.readouterr().err and "one1.png" in caplog.text
+    assert json.loads((tmp_path / "out" / "two" / "result.json").read_text())["status"] == "complete"
+    assert not (tmp_path / "out" / "two" / "masks").exists()
+
+
 # Bad input
+
+
+def test_what_is_asked_of_a_run_is_checked_before_it(track, tmp_path, capsys):
+    (tmp_path / "deep" / "one").mkdir(parents=True)
+    write_image(tmp_path / "deep" / "one" / "0.png", IMAGE)
+    for arguments, words in (
+        (("one", "--export", "csv,csv"), "named twice"),
+        (("one", "--export", "coco", "--no-masks"), "needs the masks"),
+        (("one", "deep/one"), "the results of one and deep/one would both be out/one"),
+        (("one", "three"), "source three is neither"),
+    ):
+        check_refused(track(*arguments), capsys.readouterr(), words)
+        assert not (tmp_path / "out").exists()
 
 
 def check_refused(code: int, captured, *words: str) -> None:

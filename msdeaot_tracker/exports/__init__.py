@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..files import PART, whole_file
@@ -31,12 +32,13 @@ class Exporter:
     name: str  # of the file or folder
     summary: str
     needs_masks: bool = False
+    package: str | None = None  # that it needs, of the extra of the format's name
 
 
 EXPORTERS = {
     "csv": Exporter(write_csv, "tracks.csv", "a row per frame and object"),
     "jsonl": Exporter(write_jsonl, "tracks.jsonl", "a JSON object per frame and object"),
-    "coco": Exporter(write_coco, "coco.json", "COCO, masks as compressed RLE", needs_masks=True),
+    "coco": Exporter(write_coco, "coco.json", "COCO, masks as compressed RLE", needs_masks=True, package="pycocotools"),
     "mot": Exporter(write_mot, "mot.txt", "MOTChallenge, as trackers submit it"),
     "yolo": Exporter(write_yolo, "yolo", "YOLO segmentation: labels/ and data.yaml", needs_masks=True),
     "davis": Exporter(write_davis, "davis", "label pictures named like the frames", needs_masks=True),
@@ -44,7 +46,9 @@ EXPORTERS = {
 
 
 def check_formats(formats: Sequence[str], *, masks: bool = True) -> list[str]:
-    """The same. InputError: unknown, named twice, or one that needs the masks where there are none."""
+    """The same. InputError: unknown, named twice, or one that needs the masks where there are none.
+    ImportError: a package that one needs is not installed.
+    """
     for number, name in enumerate(formats):
         if name not in EXPORTERS:
             known = ", ".join(EXPORTERS)
@@ -53,6 +57,9 @@ def check_formats(formats: Sequence[str], *, masks: bool = True) -> list[str]:
             raise InputError(f"format {name!r} is named twice: both would be {EXPORTERS[name].name}")
         if EXPORTERS[name].needs_masks and not masks:
             raise InputError(f"format {name!r} needs the masks, which this run leaves out")
+        package = EXPORTERS[name].package
+        if package is not None and find_spec(package) is None:
+            raise ImportError(f'{package} is not installed: pip install "msdeaot-tracker[{name}]"')
     return list(formats)
 
 
@@ -82,8 +89,8 @@ def export(results: Path, formats: Sequence[str], out: Path | None = None) -> li
 
     out: default `results`/export. Earlier exports to it in the same formats are replaced, and nothing else.
     Returns the paths written, in the order of the formats. InputError: see `check_formats`, `check_place`, `RunFolder`;
-    an input whose frames' names an exporter cannot take; another export at work in `out`. ImportError: a package that
-    an exporter needs. After an error nothing has changed.
+    an input whose frames' names an exporter cannot take; another export at work in `out`. After an error nothing has
+    changed.
     """
     out = results / EXPORT if out is None else out
     run = RunFolder(results)

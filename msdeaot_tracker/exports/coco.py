@@ -19,12 +19,9 @@ def write_coco(run: RunFolder, path: Path) -> None:
 
     Each object is a category of its own, named by its id; `track_id`, `score` and `frame_id` (from 0) are beside COCO's
     fields, `video_id` is 1. Image ids are frame numbers + 1. `bbox` is the box that the tracker reports. The frames of
-    a video are named by their numbers, NNNNNNNN.jpg. ImportError: no pycocotools.
+    a video are named by their numbers, NNNNNNNN.jpg.
     """
-    try:
-        from pycocotools.mask import encode
-    except ImportError as error:
-        raise ImportError('pycocotools is not installed: pip install "msdeaot-tracker[coco]"') from error
+    from pycocotools.mask import encode
 
     def annotations() -> Iterator[dict[str, Any]]:
         number = 0
