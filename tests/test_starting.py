@@ -24,7 +24,7 @@ MAY_LOAD_TORCH = (
     *("models", "models.*", "training.*"),
     *("checkpoints.convert", "checkpoints.imagenet", "checkpoints.io", "checkpoints.state_dicts"),
     *("cli.train_*", "cli.validation"),
-    *("data.batches", "data.dataset_check", "data.mask_workers", "data.mixing"),
+    *("data.batches", "data.dataset_check", "data.masks.workers", "data.mixing"),
     *("initializers.alpha_refine*", "initializers.box_prompt", "initializers.lite*", "initializers.sam*"),
 )
 # In a process in which `import torch` fails, and which prints a list.

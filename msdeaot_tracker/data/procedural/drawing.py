@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from msdeaot_tracker.data.compositing import cast_shadow, paste
-from msdeaot_tracker.data.scene import Layer, Scene
-from msdeaot_tracker.data.sprites import blur_along, place, smear
+from .compositing import cast_shadow, paste
+from .scene import Layer, Scene
+from .sprites import blur_along, place, smear
 
 _LONGEST_SMEAR = 0.12  # of the short side: longer blur would leave nothing to see
 _SHORTEST_SMEAR = 1.5  # pixels

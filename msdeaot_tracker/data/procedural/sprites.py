@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from msdeaot_tracker.data.shapes import Part, fill_mask, make_block, make_parts
-from msdeaot_tracker.data.textures import Colour
+from .shapes import Part, fill_mask, make_block, make_parts
+from .textures import Colour
 
 SHORTEST_LIMB = 0.3  # a limb that points at the camera keeps this much of its length
 _GRID = 4  # nodes per side of a deformation field

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..images import VOID, PathLike, mask_objects, read_foreground, read_image, read_mask
-from ..types import InputError
-from ..video import list_frames
+from ...images import VOID, PathLike, mask_objects, read_foreground, read_image, read_mask
+from ...types import InputError
+from ...video import list_frames
 from .davis_folders import find_davis
 
 

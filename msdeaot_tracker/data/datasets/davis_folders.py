@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ..types import InputError
+from ...types import InputError
 from .box_files import read_names, read_text
 
 _RESOLUTIONS = ("480p", "1080p", "Full-Resolution")  # of DAVIS' archives; the first that is there is taken

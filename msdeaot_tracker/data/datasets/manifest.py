@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..types import InputError
-from ..video import list_frames
+from ...types import InputError
+from ...video import list_frames
 from .box_files import read_boxes, read_text
 from .box_types import BoxSequence
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..types import InputError
+from ...types import InputError
 from . import image_sets, video_sets
 from .masked_videos import VideoSet
 

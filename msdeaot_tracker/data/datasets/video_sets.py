@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..images import read_mask
-from ..types import InputError
+from ...images import read_mask
+from ...types import InputError
+from ..mask_records import KEPT, read_records, records_path
 from .box_files import read_names
 from .davis_folders import find_davis
-from .mask_records import KEPT, read_records, records_path
 from .masked_videos import MaskedFrame, VideoSet, existing_folder, folder_names, paired_frames
 
 TREK150_SEQUENCES = "sequences.txt"

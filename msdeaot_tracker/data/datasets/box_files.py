@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..types import InputError
+from ...types import InputError
 
 Notes = list[str] | None
 _SEPARATOR = re.compile(r"[,;\t ]+")

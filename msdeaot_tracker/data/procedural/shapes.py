@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from msdeaot_tracker.data.textures import Colour, nearby_colour, paint, random_colour, sample_field
+from .textures import Colour, nearby_colour, paint, random_colour, sample_field
 
 OUTLINE_POINTS = 48
 _TURN = np.linspace(0, 2 * np.pi, OUTLINE_POINTS, endpoint=False)

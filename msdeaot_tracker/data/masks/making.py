@@ -20,12 +20,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..files import whole_file
-from ..geometry import clip_box, mask_to_box, rectangle_iou
-from ..images import read_image, read_mask, write_mask
-from ..types import Box, InputError, MaskEstimate
-from .contact_sheet import GREEN, RED, Sample
-from .mask_records import (
+from ...files import whole_file
+from ...geometry import clip_box, mask_to_box, rectangle_iou
+from ...images import read_image, read_mask, write_mask
+from ...types import Box, InputError, MaskEstimate
+from ..contact_sheet import GREEN, RED, Sample
+from ..mask_records import (
     KEPT,
     REJECTED,
     UNREADABLE,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from msdeaot_tracker.data.motion import wander
+from .motion import wander
 
 
 def _overlap(frame: np.ndarray, patch: np.ndarray, x: int, y: int) -> tuple[np.ndarray, np.ndarray] | None:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..types import InputError
+from ...types import InputError
 from .box_types import BoxSequence
 
 logger = logging.getLogger(__name__)

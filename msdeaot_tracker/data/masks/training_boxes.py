@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..types import InputError
-from .box_files import read_boxes, read_flags, read_integers, read_names
-from .box_types import BoxSequence
-from .egotracks import EgoTrack, read_egotracks, read_track
+from ...types import InputError
+from ..datasets.box_files import read_boxes, read_flags, read_integers, read_names
+from ..datasets.box_types import BoxSequence
+from ..datasets.egotracks import EgoTrack, read_egotracks, read_track
 
 
 class Video(NamedTuple):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from ..processes import GivenUp, Work, work_in_processes
-from ..types import TrackerError
-from .mask_making import MaskRules, Segmenter, make_masks
-from .mask_records import VideoReport, read_report
+from ...processes import GivenUp, Work, work_in_processes
+from ...types import TrackerError
+from ..mask_records import VideoReport, read_report
+from .making import MaskRules, Segmenter, make_masks
 from .training_boxes import Video
 
 

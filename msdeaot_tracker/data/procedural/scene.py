@@ -8,12 +8,12 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from msdeaot_tracker.data.background import make_background, make_screen
-from msdeaot_tracker.data.clip_config import ClipConfig
-from msdeaot_tracker.data.compositing import Camera, random_camera
-from msdeaot_tracker.data.motion import Trajectory, absence, camera_path, leave, pass_before, random_trajectory, roam
-from msdeaot_tracker.data.sprites import make_sprite
-from msdeaot_tracker.data.textures import Colour, nearby_colour, random_colour
+from .background import make_background, make_screen
+from .compositing import Camera, random_camera
+from .config import ClipConfig
+from .motion import Trajectory, absence, camera_path, leave, pass_before, random_trajectory, roam
+from .sprites import make_sprite
+from .textures import Colour, nearby_colour, random_colour
 
 _ROOM = 1.6  # side of the background's canvas over the image's
 

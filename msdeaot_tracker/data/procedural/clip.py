@@ -11,10 +11,10 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from msdeaot_tracker.data.clip_config import DEFAULT_CONFIG, ClipConfig
-from msdeaot_tracker.data.drawing import Drawing, draw_frame
-from msdeaot_tracker.data.scene import Props, Scene, make_scene
-from msdeaot_tracker.types import Box
+from ...types import Box
+from .config import DEFAULT_CONFIG, ClipConfig
+from .drawing import Drawing, draw_frame
+from .scene import Props, Scene, make_scene
 
 _ATTEMPTS = 50  # scenes drawn before giving up on one whose objects are visible in the first frame
 

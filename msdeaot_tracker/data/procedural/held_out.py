@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..images import write_image, write_mask
-from ..types import InputError
-from .clip_config import ClipConfig
-from .procedural import Clip, generate_clip
+from ...images import write_image, write_mask
+from ...types import InputError
+from .clip import Clip, generate_clip
+from .config import ClipConfig
 from .scene import Props
 
 HELD_OUT_SEED = 2**41  # training counts the seeds of its clips up from its own, which is small

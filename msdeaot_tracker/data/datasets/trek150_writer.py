@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..types import InputError
+from ...types import InputError
 from .box_types import Anchor, BoxSequence, Interaction
 
 _NOT_VISIBLE = (-1.0,) * 4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..types import InputError
+from ...types import InputError
 from .box_files import parse_numbers, read_text
 
 ABSENT = (np.nan,) * 4

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..images import IMAGE_SUFFIXES, VOID, read_image, read_mask
-from ..types import InputError
+from ...images import IMAGE_SUFFIXES, VOID, read_image, read_mask
+from ...types import InputError
 
 
 class MaskedFrame(NamedTuple):

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from msdeaot_tracker.data.shapes import fill_mask, random_outline
-from msdeaot_tracker.data.textures import Colour, nearby_colour, paint, random_colour, sample_field
+from .shapes import fill_mask, random_outline
+from .textures import Colour, nearby_colour, paint, random_colour, sample_field
 
 
 def make_background(rng: np.random.Generator, height: int, width: int, ground: Colour, shapes: int) -> np.ndarray:

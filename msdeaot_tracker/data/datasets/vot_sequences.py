@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..types import InputError
+from ...types import InputError
 from .box_files import parse_numbers, read_names, read_text
 from .box_types import Anchor, BoxSequence, Interaction
 from .vot_regions import read_regions

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..geometry import mask_to_box
-from ..types import InputError
-from ..video import list_frames
+from ...geometry import mask_to_box
+from ...types import InputError
+from ...video import list_frames
 from .box_files import read_boxes, read_flags, read_integers, read_names
-from .box_manifest import read_manifest
 from .box_types import Anchor, BoxSequence, Interaction
+from .manifest import read_manifest
 from .mask_sequences import read_sequence, sequence_names
 from .vot_sequences import read_vot
 

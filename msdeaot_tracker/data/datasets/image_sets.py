@@ -12,8 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..images import IMAGE_SUFFIXES, VOID, read_foreground, read_image, read_mask
-from ..types import InputError
+from ...images import IMAGE_SUFFIXES, VOID, read_foreground, read_image, read_mask
+from ...types import InputError
 from .box_files import read_names
 from .masked_videos import MaskedFrame, VideoSet, existing_folder, folder_names
 
