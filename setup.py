@@ -86,6 +86,7 @@ setup(
         "tqdm>=4.60",
         "platformdirs>=3.0",
         "filelock>=3.12",
+        "packaging>=22",  # what extras ask for, to `msdeaot doctor`
     ],
     extras_require=EXTRAS,
 )

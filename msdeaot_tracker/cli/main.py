@@ -33,6 +33,7 @@ COMMANDS = {
     "dataset": "bring a dataset into the layout of TREK-150",
     "data": "look through datasets to train on, make one to validate on",
     "workspace": "make a vot-toolkit workspace of TREK-150, LaSOT, GOT-10k or DAVIS",
+    "doctor": "say what is installed, what will be used and why, and how to mend what cannot work",
     "demo": "evaluate the tracker with vot-toolkit on procedural videos",
     "train": "train a model by a recipe, or fine-tune one",
     "registry": "print the path of trackers.ini",

@@ -45,10 +45,8 @@ EXPORTERS = {
 }
 
 
-def check_formats(formats: Sequence[str], *, masks: bool = True) -> list[str]:
-    """The same. InputError: unknown, named twice, or one that needs the masks where there are none.
-    ImportError: a package that one needs is not installed.
-    """
+def check_formats(formats: Sequence[str], *, masks: bool = True) -> None:
+    """InputError: one is unknown, named twice, or needs masks where there are none. ImportError: a package lacks."""
     for number, name in enumerate(formats):
         if name not in EXPORTERS:
             known = ", ".join(EXPORTERS)
@@ -60,7 +58,6 @@ def check_formats(formats: Sequence[str], *, masks: bool = True) -> list[str]:
         package = EXPORTERS[name].package
         if package is not None and find_spec(package) is None:
             raise ImportError(f'{package} is not installed: pip install "msdeaot-tracker[{name}]"')
-    return list(formats)
 
 
 def check_place(out: Path, formats: Iterable[str]) -> None:
