@@ -33,6 +33,7 @@ ALLOWED = {
     "video": {"types", "words", "images", "video_file"},
     "overlay": {"types", "images"},
     "processes": {"types"},
+    "exports": {"types", "words", "geometry", "files", "images", "video", "__version__"},
     "data": {"types", "geometry", "files", "images", "mask_files", "video", "processes"},
     "targets": {"types", "geometry", "images", "mask_files", "initializers"},
     "boxes": BASE | {"initializers"},
