@@ -45,6 +45,8 @@ ALLOWED = {
     | {"targets", "images", "boxes", "groups", "readout", "look", "views", "models", "memory"}
     | {"device", "initializers"},
     "loading": {"types", "checkpoints", "initializers", "tracker"},
+    "prompts": {"types", "words", "images", "targets"},
+    "passes": {"types", "words", "images", "video", "targets", "prompts", "tracker", "loading"},
     "training": BASE | {"images", "models", "memory", "initializers", "data", "checkpoints", "device"},
     "evaluation": {"types", "geometry", "data", "images", "video", "processes", "threads"},
 }
