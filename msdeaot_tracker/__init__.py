@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from .checkpoints import load_model
     from .images import read_image
     from .loading import load_tracker
-    from .passes import track_video
     from .prompts import read_prompts
     from .tracker import Tracker
+    from .whole_video import track_video
 
 _HOMES = {
     **{"Tracker": "tracker", "load_model": "checkpoints", "load_tracker": "loading", "read_image": "images"},
-    **{"read_prompts": "prompts", "track_video": "passes"},
+    **{"read_prompts": "prompts", "track_video": "whole_video"},
 }
 __getattr__ = lazy_names(__name__, _HOMES)
 

@@ -1,20 +1,20 @@
-"""A whole video through the tracker: forward, backward, or from a frame in the middle to both ends."""
+"""The passes of a tracker over a video: forward, backward, or from a frame in the middle to both ends."""
 
 from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from .loading import load_tracker
 from .prompts import Prompts, check_prompts
-from .targets import Target
+from .targets import Checked
 from .tracker import Tracker
-from .types import FrameResult, InputError
+from .types import FrameResult, InputError, InputErrors
 from .video import Frame, FrameSource, Source, open_backward, open_source
 
 Direction = Literal["forward", "backward", "both"]
@@ -29,107 +29,77 @@ class Step(NamedTuple):
     seconds: float
 
 
-def track_video(
-    source: Source,
-    prompts: Mapping[int, Target] | Prompts,
-    *,
-    tracker: Tracker | None = None,
-    start: int | None = None,
-    end: int | None = None,
-    stride: int = 1,
-    direction: Direction = "forward",
-    progress: Progress | None = None,
-    **options: Any,
-) -> Iterator[FrameResult]:
-    """Track objects through a video: an iterator over its results, in the video's order.
-
-    >>> for result in track_video(video, {1: (60, 60, 40, 40)}, end=3):
-    ...     print(result.frame_index, result.boxes[1] is not None)
-    0 True
-    1 True
-    2 True
-
-    source:    as for `open_source`: a video file, folder, pattern (`*.jpg`, `%05d.jpg`), address or camera.
-    prompts:   targets (boxes, masks, `Points`) by object id for the first frame; or these by frame, each counting from
-               its frame on in the direction of tracking, where None removes an object: `{0: {1: box}, 40: {1: None}}`.
-    tracker:   one to track with, which forgets its video; None: `load_tracker(**options)`.
-    start:     the frame to start at; None: the first with prompts, of "backward" the last.
-    end:       the frame before which to stop, of "backward" the one after which.
-    stride:    every so many frames are tracked.
-    direction: "forward", "backward" from `start`, or "both" from `start` to either end. Results of frames before
-               `start` come when all of them are known; until then `progress` tells how far it is.
-    progress:  called with the number of frames tracked, and how many there are (None: not known).
-
-    In the results `frame_index` is the frame's number in the source; `time` and `image` are set. The source is closed
-    at its end, or when the iterator is. InputError: at once, as far as source and prompts tell; at its frame otherwise.
-    """
-    by_frame = prompts_by_frame(prompts, start)
-    run = Run.open(source, by_frame, start=start, end=end, stride=stride, direction=direction)
-    chosen = load_tracker(**options) if tracker is None else tracker
-
-    def results() -> Iterator[FrameResult]:
-        with run:
-            for step in run.steps(chosen, progress=progress):
-                yield step.result
-
-    return results()
-
-
-def prompts_by_frame(prompts: Mapping[int, Target] | Prompts, start: int | None) -> Prompts:
-    """As given by frame, or of the first frame. InputError: none, or both mixed."""
-    nested = {isinstance(value, Mapping) for value in prompts.values()}
-    if not nested:
-        raise InputError("nothing to track: there are no prompts")
-    if len(nested) == 2:
-        raise InputError("prompts are targets by object id, or by frame and then by object id; both are mixed here")
-    return dict(prompts) if nested == {True} else {start or 0: dict(prompts)}
-
-
 @dataclass
 class Run:
     """An opened source with the frames of it to be tracked; close it, or use it as a context manager."""
 
     source: Source
-    prompts: Prompts
     start: int
-    end: int | None
     stride: int
-    direction: Direction
     first: Frame  # that it starts at
     forward: FrameSource | None  # from there, after its first frame; None: it only goes backward
     backward: FrameSource | None
+    whole: bool  # whether it ends where the source does
+    prompts: Prompts = field(default_factory=dict)
+    _checked: dict[int, dict[int, Checked | None]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(
-        cls,
-        source: Source,
-        prompts: Prompts,
-        *,
-        start: int | None = None,
-        end: int | None = None,
-        stride: int = 1,
-        direction: Direction = "forward",
+        cls, source: Source, start: int, *, end: int | None = None, stride: int = 1, direction: Direction = "forward"
     ) -> Run:
-        """InputError, InputErrors: no such frames, or prompts that no tracked frame can have."""
+        """The first frame is read. InputError: a source without these frames."""
         if direction not in get_args(Direction):
             raise InputError(f"direction={direction!r}: choose {', '.join(get_args(Direction))}")
-        start = start if start is not None else (max if direction == "backward" else min)(prompts)
-        forward = backward = None
-        try:
-            if direction != "backward":
-                forward = open_source(source, start, end=end, stride=stride)
+        with ExitStack() as opened:
+            forward = backward = None
             if direction != "forward":
-                backward = open_backward(source, start, end=end if forward is None else None, stride=stride)
+                backward = opened.enter_context(
+                    open_backward(source, start, end=end if direction == "backward" else None, stride=stride)
+                )
                 first = next(backward)
-            first = first if forward is None else next(forward)
-            run = cls(source, prompts, start, end, stride, direction, first, forward, backward)
-            run._check()
-        except BaseException:
-            for opened in (forward, backward):
-                if opened is not None:
-                    opened.close()
-            raise
-        return run
+            if direction != "backward":
+                forward = opened.enter_context(open_source(source, start, end=end, stride=stride))
+                first = next(forward)
+            opened.pop_all()
+        return cls(source, start, stride, first, forward, backward, end is None and stride == 1)
+
+    def prompt(self, prompts: Prompts) -> None:
+        """What to track. InputError, InputErrors: prompts that no tracked frame can have."""
+        checked = check_prompts(prompts, *self.first.image.shape[:2])
+        lowest, highest = self._ends()
+        faults = []
+        for frame in sorted(prompts):
+            if frame < lowest or (highest is not None and frame > highest) or (frame - self.start) % self.stride:
+                until = f"{lowest} on" if highest is None else f"{lowest} to {highest}"
+                every = "" if self.stride == 1 else f", every {self.stride}th,"
+                faults.append(f"prompts for frame {frame}, which is not tracked: frames {until}{every} are")
+        for frames in (
+            sorted(f for f in prompts if f >= self.start),
+            sorted(f for f in prompts if f <= self.start)[::-1],
+        ):
+            faults += _removed_in_vain(prompts, frames)
+        if not any(target is not None for target in prompts.get(self.start, {}).values()):
+            faults.append(f"nothing to track: there is no prompt for frame {self.start}, the first to be tracked")
+        if faults:
+            raise InputErrors(list(dict.fromkeys(faults)))
+        self.prompts, self._checked = prompts, checked
+
+    @property
+    def object_ids(self) -> list[int]:
+        """All that are tracked on some frame."""
+        return sorted({i for targets in self.prompts.values() for i, target in targets.items() if target is not None})
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Of the frames: width, height in pixels."""
+        return self.first.image.shape[1], self.first.image.shape[0]
+
+    @property
+    def length(self) -> int | None:
+        """Frames of the source in all; None: not known, or not asked of it."""
+        if self.forward is None or self.forward.length is None or not self.whole:
+            return None
+        return self.start + self.forward.length
 
     @property
     def fps(self) -> float | None:
@@ -155,14 +125,14 @@ class Run:
         counting = _Counter(self.total, progress, stop)
         stash: list[_Packed] = []
         if self.backward is not None:
-            for step in _follow(tracker, self.first, self.backward, self.prompts):
+            for step in _follow(tracker, self.first, self.backward, self._checked):
                 stash.append(_Packed.of(step))
                 if counting.one_more():
                     break
             yield from self._unpacked(stash, with_first=self.forward is None)
         if self.forward is not None and not counting.stopped:
             counting.done = max(len(stash) - 1, 0)
-            for step in _follow(tracker, self.first, self.forward, self.prompts):
+            for step in _follow(tracker, self.first, self.forward, self._checked):
                 yield step
                 if counting.one_more():
                     return
@@ -189,17 +159,6 @@ class Run:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _check(self) -> None:
-        check_prompts(self.prompts, *self.first.image.shape[:2])
-        if not any(target is not None for target in self.prompts.get(self.start, {}).values()):
-            raise InputError(f"nothing to track: there is no prompt for frame {self.start}, the first to be tracked")
-        lowest, highest = self._ends()
-        for frame in sorted(self.prompts):
-            if frame < lowest or (highest is not None and frame > highest) or (frame - self.start) % self.stride:
-                until = "on" if highest is None else f"to {highest}"
-                every = "" if self.stride == 1 else f", every {self.stride}th"
-                raise InputError(f"prompts for frame {frame}, which is not tracked: frames {lowest} {until} are{every}")
-
     def _ends(self) -> tuple[int, int | None]:
         """The lowest and the highest frame that is tracked; None: not known."""
         lowest = self.start - (self.backward.length - 1) * self.stride if self.backward is not None else self.start
@@ -212,6 +171,21 @@ class Run:
         left = [frame for frame in sorted(self.prompts) if frame > last]
         if left:
             raise InputError(f"prompts for frame {left[0]}, but {self.name} ends after frame {last}")
+
+
+def _removed_in_vain(prompts: Prompts, frames: list[int]) -> list[str]:
+    """Faults: objects that are removed on one of these frames, in the order they are tracked in, and were not there."""
+    there: set[int] = set()
+    faults = []
+    for frame in frames:
+        for object_id, target in prompts[frame].items():
+            if target is not None:
+                there.add(object_id)
+            elif object_id in there:
+                there.remove(object_id)
+            else:
+                faults.append(f"frame {frame}: object {object_id} cannot be removed, since it is not tracked there")
+    return faults
 
 
 def _follow(tracker: Tracker, first: Frame, others: Iterator[Frame], prompts: Prompts) -> Iterator[Step]:

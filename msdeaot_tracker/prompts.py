@@ -10,14 +10,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .images import PathLike, mask_objects, read_mask
-from .targets import Target, check_targets
+from .images import VOID, PathLike, mask_objects, read_mask
+from .targets import Checked, Target, check_targets
 from .types import Box, InputError, InputErrors, Points
 from .words import counted, did_you_mean
 
 Prompts: TypeAlias = "Mapping[int, Mapping[int, Target | None]]"  # frame -> object id -> target; None: it is removed
 REMOVE = "remove"
-MAX_OBJECT_ID = 254  # of an indexed PNG whose last index may mean "no label"
+MAX_OBJECT_ID = VOID - 1  # of an indexed PNG whose last index may mean "no label"
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,25 @@ def read_prompts(path: PathLike) -> PromptsFile:
     return reading.read(content)
 
 
-def check_prompts(prompts: Prompts, height: int, width: int) -> None:
-    """InputErrors: a line for each object id, box, mask or point that cannot be on a frame of this size."""
+def check_prompts(prompts: Prompts, height: int, width: int) -> dict[int, dict[int, Checked | None]]:
+    """As `check_targets` leaves them, for frames of this size.
+
+    InputErrors: a line for each object id, box, mask or point that cannot be.
+    """
     faults = []
+    checked: dict[int, dict[int, Checked | None]] = {}
     for frame, targets in sorted(prompts.items()):
+        checked[frame] = {}
         for object_id, target in targets.items():
+            shown = (0, 0, width, height) if target is None else target
             try:
-                check_targets({object_id: (0, 0, width, height) if target is None else target}, height, width)
+                ((name, found),) = check_targets({object_id: shown}, height, width).items()
+                checked[frame][name] = None if target is None else found
             except InputError as error:
                 faults.append(f"frame {frame}: {error}")
     if faults:
         raise InputErrors(faults)
+    return checked
 
 
 class _Pairs(dict):
@@ -103,7 +111,7 @@ class _Reading:
         frames: dict[int, dict[int, Target | None]] = {}
         facts: dict[str, Any] = {}
         if self._object(content, "the file", {"video", "frames"}):
-            facts = self._video(content.get("video", {}))
+            facts = self._video(content.get("video", _Pairs([])))
             if "frames" not in content:
                 self._fault('there is no "frames"')
             elif self._object(content["frames"], '"frames"'):

@@ -46,7 +46,8 @@ ALLOWED = {
     | {"device", "initializers"},
     "loading": {"types", "checkpoints", "initializers", "tracker"},
     "prompts": {"types", "words", "images", "targets"},
-    "passes": {"types", "words", "images", "video", "targets", "prompts", "tracker", "loading"},
+    "passes": {"types", "video", "targets", "prompts", "tracker"},
+    "whole_video": {"types", "video", "targets", "prompts", "passes", "tracker", "loading"},
     "training": BASE | {"images", "models", "memory", "initializers", "data", "checkpoints", "device"},
     "evaluation": {"types", "geometry", "data", "images", "video", "processes", "threads"},
 }
