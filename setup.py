@@ -3,6 +3,8 @@ from shutil import copyfile
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
+from setuptools.command.editable_wheel import editable_wheel
+from wheel.wheelfile import WheelFile
 
 ADAPTERS = "msdeaot_integration"  # import name of the folder `integration`
 REGISTRY = "trackers.ini"
@@ -24,6 +26,20 @@ class BuildWithRegistry(build_py):
         return str(Path(self.build_lib, ADAPTERS, REGISTRY))
 
 
+class EditableForTypeCheckers(editable_wheel):
+    """Names the folder of the sources in a .pth file as well: type checkers read those, and run no import hooks."""
+
+    def run(self) -> None:
+        super().run()
+        for path in Path(self.dist_dir).glob("*.editable-*.whl"):
+            with WheelFile(path) as wheel:
+                content = {name: wheel.read(name) for name in wheel.namelist() if not name.endswith("/RECORD")}
+            with WheelFile(path, "w") as wheel:
+                for name, data in content.items():
+                    wheel.writestr(name, data)
+                wheel.writestr("msdeaot_tracker_sources.pth", f"{Path.cwd()}\n")
+
+
 # vot-trax has wheels for x86-64 Linux and Windows only; elsewhere the extra `vot` installs nothing.
 TRAX_PLATFORMS = '(platform_machine == "x86_64" or platform_machine == "AMD64") and sys_platform != "darwin"'
 
@@ -41,6 +57,7 @@ EXTRAS = {
     "sam-hf": ["transformers>=5.0", "torchvision>=0.16"],
     "weights": ["gdown>=6.5"],  # public weights that are on Google Drive
     "coco": ["pycocotools>=2.0.7"],  # `msdeaot export --format coco`
+    "supervision": ["supervision>=0.25"],  # `FrameResult.to_supervision`
     "ray": ["ray>=2.40"],  # `msdeaot evaluate --ray`
     "train": [
         "lightning-fabric>=2.4",
@@ -106,11 +123,11 @@ setup(
     packages=find_packages(include=["msdeaot_tracker", "msdeaot_tracker.*"]) + [ADAPTERS],
     package_dir={ADAPTERS: "integration"},
     package_data={
-        "msdeaot_tracker": ["weights/*.safetensors", "weights/*.md"],
-        ADAPTERS: ["stacks/*.yaml", "pytracking_files/**/*.py"],
+        "msdeaot_tracker": ["py.typed", "weights/*.safetensors", "weights/*.md"],
+        ADAPTERS: ["py.typed", "stacks/*.yaml", "pytracking_files/**/*.py"],
     },
     entry_points={"console_scripts": ["msdeaot = msdeaot_tracker.cli.main:main"]},
-    cmdclass={"build_py": BuildWithRegistry},
+    cmdclass={"build_py": BuildWithRegistry, "editable_wheel": EditableForTypeCheckers},
     install_requires=[
         "torch>=2.6",  # before, a crafted file could run code although it was loaded weights-only (CVE-2025-32434)
         "timm>=1.0",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from supervision import Detections
     from torch import Tensor
 
 MapSize = tuple[int, int]  # rows, columns
@@ -121,6 +122,24 @@ class FrameResult:
         """
         made = {i: "given" if e.source == "given" else "prompted" for i, e in self.estimates.items()}
         return {i: made.get(i, "tracked") for i in self.boxes}
+
+    def to_supervision(self) -> Detections:
+        """The visible objects as `supervision.Detections`: xyxy, mask, confidence and, as tracker_id, the object's id.
+
+        class_id is 0: objects have no classes here. ImportError: needs the extra `supervision`.
+        """
+        try:
+            from supervision import Detections
+        except ImportError as error:
+            raise ImportError(f'{error}; for Detections: pip install "msdeaot-tracker[supervision]"') from error
+        boxes = {i: box for i, box in self.boxes.items() if box is not None}
+        return Detections(
+            xyxy=np.array([(x, y, x + w, y + h) for x, y, w, h in boxes.values()], np.float32).reshape(-1, 4),
+            mask=np.array([self.masks[i] for i in boxes], bool).reshape(-1, *self.labels.shape),
+            confidence=np.array([self.scores[i] for i in boxes], np.float32),
+            class_id=np.zeros(len(boxes), int),
+            tracker_id=np.array(list(boxes), int),
+        )
 
     @cached_property
     def masks(self) -> dict[int, np.ndarray]:

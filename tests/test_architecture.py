@@ -54,6 +54,7 @@ ALLOWED = {
 # Room of the package's data -> the other rooms it may import.
 ROOMS = {"procedural": set(), "datasets": set(), "masks": {"datasets"}}
 ONLY_IN = {
+    "supervision": "types.py",
     "timm": "models/encoder.py",
     "segment_anything": "initializers/sam.py",
     "transformers": "initializers/sam_hf.py",
