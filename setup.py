@@ -4,7 +4,6 @@ from shutil import copyfile
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
-from wheel.wheelfile import WheelFile
 
 ADAPTERS = "msdeaot_integration"  # import name of the folder `integration`
 REGISTRY = "trackers.ini"
@@ -30,6 +29,8 @@ class EditableForTypeCheckers(editable_wheel):
     """Names the folder of the sources in a .pth file as well: type checkers read those, and run no import hooks."""
 
     def run(self) -> None:
+        from wheel.wheelfile import WheelFile
+
         super().run()
         for path in Path(self.dist_dir).glob("*.editable-*.whl"):
             with WheelFile(path) as wheel:
@@ -75,11 +76,13 @@ EXTRAS = {
         "ipykernel>=6.29",
     ],
 }
+TESTED = ("got10k", "sam", "sam-hf", "supervision", "weights", "coco", "ray", "train")
 EXTRAS["test"] = [
     "pytest>=8",
     "hypothesis>=6.100",
     "setuptools>=70.1",  # the packaging test builds a wheel offline
-    *(package for extra in ("got10k", "sam", "sam-hf", "weights", "coco", "ray", "train") for package in EXTRAS[extra]),
+    "wheel>=0.40",  # and one of an editable install
+    *(package for extra in TESTED for package in EXTRAS[extra]),
 ]
 
 setup(

