@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,8 +12,11 @@ import pytest
 
 import msdeaot_tracker
 from msdeaot_tracker.cli import doctor_checks
+from msdeaot_tracker.cli.demo import CLIPS
 from msdeaot_tracker.cli.main import COMMANDS
+from msdeaot_tracker.data.procedural import generate_clip
 from msdeaot_tracker.exports import EXPORTERS
+from msdeaot_tracker.geometry import mask_iou
 
 REPO = Path(__file__).parents[1]
 DOCS = REPO / "docs"
@@ -63,6 +67,24 @@ def test_the_exporters_are_in_the_docs():
 def test_public_names_are_in_the_api():
     api = (DOCS / "api.md").read_text(encoding="utf-8")
     assert {f"msdeaot_tracker.{name}" for name in msdeaot_tracker.__all__} <= set(re.findall(r"^::: (\S+)", api, re.M))
+
+
+def test_the_quickstarts_lines_do_what_they_say(tmp_path):
+    text = (DOCS / "quickstart.md").read_text(encoding="utf-8")
+    (lines,) = [block for block in blocks(text) if "procedural" in block[0]]
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    done = subprocess.run(["bash", "-ec", "\n".join(lines)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "results" / "overlay.mp4").is_file()
+    assert len(list((tmp_path / "results" / "masks").iterdir())) == 10
+
+
+def test_the_readmes_python_tracks():
+    clip = generate_clip(0, replace(CLIPS, frames=3))
+    (code,) = [found for found in re.findall(r"^```python\n(.*?)^```", README, re.M | re.S) if "initialize" in found]
+    names = {"image": clip.frames[0], "box": clip.boxes[0][0], "video": clip.frames[1:]}
+    exec(code, names)
+    assert mask_iou(names["result"].masks[1], clip.labels[2] == 1) > 0.5
 
 
 def test_versions_agree():
