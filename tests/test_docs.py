@@ -64,11 +64,6 @@ def test_the_exporters_are_in_the_docs():
         assert exporter.name in row
 
 
-def test_public_names_are_in_the_api():
-    api = (DOCS / "api.md").read_text(encoding="utf-8")
-    assert {f"msdeaot_tracker.{name}" for name in msdeaot_tracker.__all__} <= set(re.findall(r"^::: (\S+)", api, re.M))
-
-
 def test_the_quickstarts_lines_do_what_they_say(tmp_path):
     text = (DOCS / "quickstart.md").read_text(encoding="utf-8")
     (lines,) = [block for block in blocks(text) if "procedural" in block[0]]
@@ -103,7 +98,9 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     site = tmp_path / "site"
     assert (site / "quickstart.ipynb").is_file() and not (site / "site_hooks.py").exists()
     assert 'href="track/' in (site / "index.html").read_text(encoding="utf-8")
-    assert 'id="msdeaot_tracker.Tracker.track"' in (site / "api" / "index.html").read_text(encoding="utf-8")
+    api = (site / "api" / "index.html").read_text(encoding="utf-8")
+    for name in (*msdeaot_tracker.__all__, "Tracker.track"):
+        assert f'id="msdeaot_tracker.{name}"' in api, f"{name} has no docstring"
 
 
 @of_docs
