@@ -19,6 +19,7 @@ from .. import __version__
 from ..checkpoints import file_sha256
 from ..config import config_as_dict
 from ..exports import EXPORT, EXPORTERS, check_formats, check_place, export
+from ..exports.folder import video_name
 from ..geometry import mask_to_box
 from ..overlay import draw_overlay
 from ..types import Box, InputError, Points, TrackerError
@@ -108,7 +109,7 @@ def _jobs(args: argparse.Namespace) -> list[argparse.Namespace]:
         return [argparse.Namespace(**vars(args), source=args.sources[0])]
     jobs: dict[str, argparse.Namespace] = {}
     for source in args.sources:
-        name = Path(source).stem if Path(source).is_file() else Path(source).resolve().name
+        name = video_name(source, is_folder=Path(source).is_dir())
         if name.casefold() in jobs:
             first = jobs[name.casefold()].source
             raise InputError(f"the results of {first} and {source} would both be {args.out / name}: track them apart")
