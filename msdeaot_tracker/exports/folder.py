@@ -39,7 +39,7 @@ def mask_name(index: int) -> str:
 
 
 def video_name(source: str, *, is_folder: bool) -> str:
-    """What results of a source are called, in letters of a file's name: as its file or folder, or a pattern's folder."""
+    """What results of a source are called, in letters of a file name: as its file or folder, or a pattern's folder."""
     path = Path(source.partition("?")[0] if "://" in source else source)
     if any(sign in path.name for sign in "%*"):
         path, is_folder = path.parent, True
