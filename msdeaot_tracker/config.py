@@ -91,6 +91,8 @@ class TrackerConfig:
 
 @dataclass(frozen=True)
 class Preset:
+    """A model with its settings of memory and tracking, by name; `override` changes settings."""
+
     name: str
     model: ModelConfig
     memory: MemoryConfig = MemoryConfig()
@@ -188,6 +190,7 @@ PRESETS: dict[str, Preset] = {
         ),
     )
 }
+"""Every preset by its name; README, Models and weights, says what each is."""
 
 DEFAULT_PRESET = "msdeaot-lite"
 

@@ -45,6 +45,9 @@ ALLOWED = {
     | {"targets", "images", "boxes", "groups", "readout", "look", "views", "models", "memory"}
     | {"device", "initializers"},
     "loading": {"types", "checkpoints", "initializers", "tracker"},
+    "prompts": {"types", "words", "images", "targets"},
+    "passes": {"types", "video", "targets", "prompts", "tracker"},
+    "whole_video": {"types", "video", "targets", "prompts", "passes", "tracker", "loading"},
     "training": BASE | {"images", "models", "memory", "initializers", "data", "checkpoints", "device"},
     "evaluation": {"types", "geometry", "data", "images", "video", "processes", "threads"},
 }

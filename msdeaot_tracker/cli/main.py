@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..threads import spin_briefly
-from ..types import TrackerError
+from ..types import InputErrors, TrackerError
 from ..words import did_you_mean
 
 # What each does, in the order of the help text; a module of its own, imported when it is called.
@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return EXIT_BROKEN_PIPE
         if args.debug:
             raise
-        print(f"msdeaot: error: {' '.join(str(error).split())}", file=sys.stderr)
+        for fault in error.faults if isinstance(error, InputErrors) else (str(error),):
+            print(f"msdeaot: error: {' '.join(fault.split())}", file=sys.stderr)
         return EXIT_ERROR
 
 

@@ -55,6 +55,12 @@ class Lite:
         self._threshold = threshold
 
     def __call__(self, image: np.ndarray, box: Box) -> MaskEstimate:
+        estimate = self._segment(image, box)
+        if (reason := estimate.details.get("fallback")) is not None:
+            logger.warning("lite in box (%g, %g, %g, %g): %s; using the ellipse in it", *box, reason)
+        return estimate
+
+    def _segment(self, image: np.ndarray, box: Box) -> MaskEstimate:
         height, width = image.shape[:2]
         matrix = into_crop(box)
         logits, confidence = self._run(warp(image, matrix, CROP, CROP, GREY), box)
@@ -65,7 +71,6 @@ class Lite:
         mask = probability > self._threshold
         if not mask.any():
             reason = f"no pixel is the object's with a probability above {self._threshold:g}"
-            logger.warning("lite in box (%g, %g, %g, %g): %s; using the ellipse in it", *box, reason)
             mask = ellipse_in_box(box, height, width)
             return MaskEstimate(mask, "lite", details={"fallback": reason}, confidence=0.0)
         if is_coarse(box):
@@ -73,7 +78,7 @@ class Lite:
         return MaskEstimate(mask, "lite", probability, confidence=confidence)
 
     def from_points(self, image: np.ndarray, points: Points) -> MaskEstimate:
-        return box_by_points(self, image, points)
+        return box_by_points(self._segment, image, points)
 
     @torch.inference_mode()
     def _run(self, crop: np.ndarray, box: Box) -> tuple[np.ndarray, float]:
