@@ -15,7 +15,7 @@ from msdeaot_tracker.app.downloads import write_downloads
 from msdeaot_tracker.app.engine import make_engine
 from msdeaot_tracker.app.folders import AllowedFolders
 from msdeaot_tracker.app.frames import open_frames
-from msdeaot_tracker.app.pictures import parse_colour, picture
+from msdeaot_tracker.app.pictures import parse_colour, picture, scale_of
 from msdeaot_tracker.app.session import Session
 from msdeaot_tracker.app.sessions import ClosedError, Sessions
 from msdeaot_tracker.cli.main import main
@@ -228,11 +228,16 @@ def test_the_picture_shows_colours_and_clicks(session):
     draw(session, 0, object_id)
     session.paint(object_id, "", (0, 0, 255))
     x, y, w, h = boxes_at(0)[1]
-    inside = picture(session, 0)[y + h // 2, x + 3 : x + w - 3]
-    assert (inside == session.frames.image(0)[y + h // 2, x + 3 : x + w - 3] // 2 + np.array([0, 0, 127])).all()
-    session.click(0, object_id, (x + w / 2, y + h / 2))
-    green = picture(session, 0)[y + h // 2, x + w // 2]
-    assert green[1] > 150 > green[0] and green[2] < 100
+    scale, row, column = scale_of(session), y + h // 2, x + w // 2
+    assert picture(session, 0).shape == (scale * SIZE[0], scale * SIZE[1], 3)
+
+    def shown() -> list[int]:
+        return picture(session, 0)[int((row + 0.5) * scale), int((column + 0.5) * scale)].tolist()
+
+    assert shown() == [127, 0, 127]  # blue over red
+    session.click(0, object_id, (column + 0.5, row + 0.5))
+    red, green, blue = shown()
+    assert green > 150 and red + blue < 100
     assert parse_colour("#0a141e") == parse_colour("rgba(10.2, 20, 30, 1)") == (10, 20, 30)
     for wrong in ("red", "", "rgb(1,2)", "rgb(300,1,1)"):
         with pytest.raises(InputError, match="no colour"):

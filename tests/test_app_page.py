@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msdeaot_tracker.data import ClipConfig, generate_clip
+from msdeaot_tracker.data.procedural import ClipConfig, generate_clip
 from msdeaot_tracker.geometry import mask_iou
 from msdeaot_tracker.overlay import OverlayWriter
 from msdeaot_tracker.types import FrameResult
@@ -118,6 +118,10 @@ class Page:
         field.send_keys("\ue009a\ue000", name, "\ue007")
         self.press("#open")
 
+    def upload(self, path: Path) -> None:
+        fields = self.until(lambda: self.driver.find_elements("css selector", "#upload input[type=file]"))
+        fields[0].send_keys(str(path))
+
     def go_to(self, frame: int) -> None:
         field = self.find("#frame input[type=number]")
         before = self.picture()
@@ -130,14 +134,16 @@ class Page:
     def click(self, x: float, y: float, *, right: bool = False, shift: bool = False) -> None:
         """At a pixel of the frame; waits for the new picture."""
         image, before = self.find("#picture img"), self.picture()
-        width, height, across, down = self.driver.execute_script(
+        width, height = self.driver.execute_script(
             "arguments[0].scrollIntoView({block: 'center'}); const r = arguments[0].getBoundingClientRect();"
-            "return [r.width, r.height, arguments[0].naturalWidth, arguments[0].naturalHeight]",
+            "return [r.width, r.height]",
             image,
         )
-        scale = min(width / across, height / down)
+        scale = min(width / CLIP.width, height / CLIP.height)
         chain = webdriver.ActionChains(self.driver, duration=0)
-        chain.move_to_element_with_offset(image, round((x - across / 2) * scale), round((y - down / 2) * scale))
+        chain.move_to_element_with_offset(
+            image, *(round(side * scale) for side in (x - CLIP.width / 2, y - CLIP.height / 2))
+        )
         chain = chain.key_down("\ue008") if shift else chain
         chain = chain.context_click() if right else chain.click()
         (chain.key_up("\ue008") if shift else chain).perform()
@@ -227,9 +233,9 @@ def test_bad_files_and_other_peoples_are_refused_in_the_page(page, server, truth
         page.open(name)
         page.complains(words)
     for name, words in [("notes.mp4", "not a video"), ("large.mp4", "maximum allowed size")]:
-        page.driver.find_element("css selector", "#upload input[type=file]").send_keys(str(truth[0] / name))
+        page.upload(truth[0] / name)
         page.complains(words)
-    page.open("clip.mp4")  # nothing of this took the page down
+    page.upload(truth[0] / "clip.mp4")  # nothing of this took the page down
     page.says("Click on an object")
     page.press("#track")
     page.complains("nothing to track")

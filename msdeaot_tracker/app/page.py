@@ -13,8 +13,7 @@ from .downloads import KINDS, MASKS, VIDEO
 
 TITLE = "msdeaot"
 CSS = """
-#picture .image-frame { width: 100%; }
-#picture img { width: 100% !important; max-height: 70vh !important; object-fit: contain !important; cursor: crosshair; }
+#picture img { max-height: 70vh !important; cursor: crosshair; }
 #status progress { width: 100%; height: 0.6em; appearance: none; border: none; }
 #status progress, #status progress::-webkit-progress-bar { background: var(--border-color-primary); }
 #status progress::-webkit-progress-value { background: var(--color-accent); }
@@ -60,7 +59,8 @@ def build_page(actions: Actions, listed: Callable[[], list[str]] | None) -> gr.B
                 _side_column(parts)
         bind = functools.partial(_bind, parts)
         opened = ["opener", "work", "frame", "about", "downloads", "object", "name", "colour", "picture", "status"]
-        bind(upload.upload, actions.open_upload, [upload], opened, show_progress_on=[upload])
+        opening = bind(upload.upload, actions.open_upload, [upload], opened, show_progress_on=[upload])
+        opening.then(lambda: None, None, upload, api_visibility="private")  # room for the next one, also after an error
         if listed is not None:
             bind(open_path.click, actions.open_path, [path], opened, show_progress_on=[parts["about"]])
             page.load(lambda: gr.update(choices=listed()), outputs=path, api_visibility="private")
@@ -120,6 +120,7 @@ def _bind_work(parts: dict[str, Any], bind: Callable, actions: Actions) -> None:
         [frame, chosen, parts["way"]],
         [*shown, "status"],
         js=CLICK_JS,
+        trigger_mode="multiple",  # none is lost while an earlier one's mask is made
         show_progress_on=[parts["status"]],
         show_progress="minimal",
     )
@@ -138,10 +139,11 @@ def _bind_work(parts: dict[str, Any], bind: Callable, actions: Actions) -> None:
 
 def _bind(
     parts: dict[str, Any], event: Callable, action: Callable, inputs: list, outputs: list[str], **options: Any
-) -> None:
+) -> Any:
     """Let an event call an action, whose answer names the components that change."""
 
     def by_component(answer: dict[str, Any] | None) -> dict[Any, Any] | None:
         return {parts[name]: value for name, value in answer.items()} if answer else None
 
-    event(told(action, by_component), inputs, [parts[name] for name in outputs], api_visibility="private", **options)
+    shown = [parts[name] for name in outputs]
+    return event(told(action, by_component), inputs, shown, api_visibility="private", **options)

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from ..overlay import draw_overlay
-from ..types import InputError
+from ..types import Box, InputError
 from .marks import Point
 from .session import Session
 
-LONG_EDGE = 1280  # pixels, of what is sent to the browser
+LONG_EDGE = (960, 1280)  # pixels, at least and at most, of what is sent: the browser shows it no larger than it is
 _GREEN, _RED, _WHITE, _BLACK = (0, 200, 0), (230, 0, 0), (255, 255, 255), (0, 0, 0)
 
 
 def picture(session: Session, index: int, *, marks: bool = True) -> np.ndarray:
-    """uint8 [h, w, 3]: the frame with masks, boxes and, in green and red, what was clicked; at most LONG_EDGE wide."""
-    result = session.result(index)
-    drawn = draw_overlay(session.frames.image(index), result, paints=session.paints)
-    scale = scale_of(session)
-    if scale < 1:
-        drawn = cv2.resize(drawn, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    """uint8 [h, w, 3], `scale_of` the frame, with masks, boxes and, in green and red, what was clicked."""
+    scale, result = scale_of(session), session.result(index)
+    image = cv2.resize(session.frames.image(index), None, fx=scale, fy=scale, interpolation=_smooth(scale))
+    labels = cv2.resize(result.labels, image.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    boxes = {i: box and Box(*(scale * side for side in box)) for i, box in result.boxes.items()}
+    drawn = draw_overlay(image, replace(result, labels=labels, boxes=boxes), paints=session.paints)
     if marks:
         for mark in session.marks(index).values():
             for click in mark.clicks:
@@ -35,7 +36,12 @@ def picture(session: Session, index: int, *, marks: bool = True) -> np.ndarray:
 
 def scale_of(session: Session) -> float:
     """Pixels of the picture for one of the frame."""
-    return min(1.0, LONG_EDGE / max(session.frames.size))
+    edge, (least, most) = max(session.frames.size), LONG_EDGE
+    return min(max(edge, least), most) / edge
+
+
+def _smooth(scale: float) -> int:
+    return cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
 
 
 def parse_colour(text: str) -> tuple[int, int, int]:

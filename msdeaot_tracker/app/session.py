@@ -46,6 +46,7 @@ class Session:
         self._next_id = 1  # ids are not used again: masks on disk may still hold those of removed objects
         self._stopping = False
         self._busy = threading.Lock()  # held while the video is tracked
+        self._marking = threading.Lock()  # one click after the other, and none while tracking begins
 
     def add_object(self, name: str = "") -> int:
         """A new object's id; its name is that number until it gets another."""
@@ -61,39 +62,43 @@ class Session:
 
     def remove_object(self, object_id: int) -> None:
         """From all frames."""
-        self._check_object(object_id)
-        self._check_idle()
-        del self.paints[object_id]
-        self._marks = {k: {i: m for i, m in marks.items() if i != object_id} for k, marks in self._marks.items()}
-        self._marks = {index: marks for index, marks in self._marks.items() if marks}
-        self._corner = None
+        with self._marking:
+            self._check_object(object_id)
+            self._check_idle()
+            del self.paints[object_id]
+            left = {k: {i: m for i, m in marks.items() if i != object_id} for k, marks in self._marks.items()}
+            self._marks = {index: marks for index, marks in left.items() if marks}
+            self._corner = None
 
     def click(self, index: int, object_id: int, point: Point, *, foreground: bool = True) -> None:
         """The point lies on the object, or beside it: what the object's mask on this frame is made of, from now on."""
-        self._corner = None
-        self._extend(index, object_id, Click(self._inside(point), foreground))
+        with self._marking:
+            self._corner = None
+            self._extend(index, object_id, Click(self._inside(point), foreground))
 
     def corner(self, index: int, object_id: int, point: Point) -> bool:
         """One of two opposite corners of a box around the object; whether this was the second."""
-        point = self._inside(point)
-        if self._corner is None or self._corner[:2] != (index, object_id):
-            self._check_object(object_id)
-            self._corner = (index, object_id, point)
-            return False
-        box = box_of_corners(self._corner[2], point)
-        self._corner = None
-        self._extend(index, object_id, box)
-        return True
+        with self._marking:
+            point = self._inside(point)
+            if self._corner is None or self._corner[:2] != (index, object_id):
+                self._check_object(object_id)
+                self._corner = (index, object_id, point)
+                return False
+            box = box_of_corners(self._corner[2], point)
+            self._corner = None
+            self._extend(index, object_id, box)
+            return True
 
     def undo(self, index: int, object_id: int) -> None:
         """Take back the last click, corner or box of the object on this frame."""
-        if self._corner is not None and self._corner[:2] == (index, object_id):
-            self._corner = None
-            return
-        mark = self._marks.get(index, {}).get(object_id)
-        if mark is None:
-            raise InputError("there is no click on this frame to take back")
-        self._mark(index, object_id, mark.steps[:-1])
+        with self._marking:
+            if self._corner is not None and self._corner[:2] == (index, object_id):
+                self._corner = None
+                return
+            mark = self._marks.get(index, {}).get(object_id)
+            if mark is None:
+                raise InputError("there is no click on this frame to take back")
+            self._mark(index, object_id, mark.steps[:-1])
 
     def marks(self, index: int) -> dict[int, Mark]:
         """What was marked on the frame, by object."""
@@ -152,9 +157,10 @@ class Session:
         is shown the marked frames up to here, which the user has looked at, and this one as it is now.
         InputError: nothing to track, or it is being tracked already.
         """
-        start = self.start_of(index)
-        if not self._busy.acquire(blocking=False):
-            raise InputError("this video is being tracked already")
+        with self._marking:
+            start = self.start_of(index)
+            if not self._busy.acquire(blocking=False):
+                raise InputError("this video is being tracked already")
         try:
             self._stopping = False
             tracker = self._begin(start)
