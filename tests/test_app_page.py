@@ -232,7 +232,7 @@ def test_bad_files_and_other_peoples_are_refused_in_the_page(page, server, truth
     ]:
         page.open(name)
         page.complains(words)
-    for name, words in [("notes.mp4", "not a video"), ("large.mp4", "maximum allowed size")]:
+    for name, words in [("notes.mp4", "Error\nnotes.mp4 is not a video"), ("large.mp4", "maximum allowed size")]:
         page.upload(truth[0] / name)
         page.complains(words)
     page.upload(truth[0] / "clip.mp4")  # nothing of this took the page down

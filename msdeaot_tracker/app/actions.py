@@ -71,12 +71,15 @@ class Actions:
     def __init__(self, sessions: Sessions, folders: AllowedFolders):
         self._sessions, self._folders = sessions, folders
 
-    def open_upload(self, upload: str | None, request: gr.Request, progress: gr.Progress = _PROGRESS) -> dict[str, Any]:
-        """The upload is deleted afterwards: what is needed of it are its frames."""
+    def open_upload(
+        self, upload: str | None, request: gr.Request, progress: gr.Progress = _PROGRESS
+    ) -> Iterator[dict[str, Any]]:
+        """The upload makes room for the next one, and is deleted at the end: its frames are what is needed."""
+        yield {"upload": None}
         if upload is None:
             raise InputError("there is no file")
         try:
-            return self._open(Path(upload), request, progress)
+            yield self._open(Path(upload), request, progress)
         finally:
             Path(upload).unlink(missing_ok=True)
 
@@ -85,11 +88,14 @@ class Actions:
 
     def _open(self, source: Path, request: gr.Request, progress: gr.Progress) -> dict[str, Any]:
         progress(0, desc="Reading frames")
-        session = self._sessions.open(
-            request.session_hash,
-            source,
-            lambda done, total: progress((done, total), desc="Reading frames", unit="frames"),
-        )
+        try:
+            session = self._sessions.open(
+                request.session_hash,
+                source,
+                lambda done, total: progress((done, total), desc="Reading frames", unit="frames"),
+            )
+        except InputError as error:  # where things lie on this machine is nobody's business
+            raise InputError(str(error).replace(str(source), source.name)) from error
         session.add_object()
         height, width = session.frames.size
         about = f"**{_escaped(session.frames.name)}**: {counted(len(session.frames), 'frame')}, {width}×{height}"

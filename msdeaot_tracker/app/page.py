@@ -39,7 +39,7 @@ def build_page(actions: Actions, listed: Callable[[], list[str]] | None) -> gr.B
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
         parts: dict[str, Any] = {}
         with gr.Accordion("Open a video", open=True) as parts["opener"]:
-            upload = gr.File(label="A video file", height=120, elem_id="upload")
+            parts["upload"] = upload = gr.File(label="A video file", height=120, elem_id="upload")
             if listed is not None:
                 with gr.Row(equal_height=True):
                     path = gr.Dropdown(
@@ -59,8 +59,7 @@ def build_page(actions: Actions, listed: Callable[[], list[str]] | None) -> gr.B
                 _side_column(parts)
         bind = functools.partial(_bind, parts)
         opened = ["opener", "work", "frame", "about", "downloads", "object", "name", "colour", "picture", "status"]
-        opening = bind(upload.upload, actions.open_upload, [upload], opened, show_progress_on=[upload])
-        opening.then(lambda: None, None, upload, api_visibility="private")  # room for the next one, also after an error
+        bind(upload.upload, actions.open_upload, [upload], ["upload", *opened], show_progress_on=[parts["about"]])
         if listed is not None:
             bind(open_path.click, actions.open_path, [path], opened, show_progress_on=[parts["about"]])
             page.load(lambda: gr.update(choices=listed()), outputs=path, api_visibility="private")
@@ -139,11 +138,11 @@ def _bind_work(parts: dict[str, Any], bind: Callable, actions: Actions) -> None:
 
 def _bind(
     parts: dict[str, Any], event: Callable, action: Callable, inputs: list, outputs: list[str], **options: Any
-) -> Any:
+) -> None:
     """Let an event call an action, whose answer names the components that change."""
 
     def by_component(answer: dict[str, Any] | None) -> dict[Any, Any] | None:
         return {parts[name]: value for name, value in answer.items()} if answer else None
 
     shown = [parts[name] for name in outputs]
-    return event(told(action, by_component), inputs, shown, api_visibility="private", **options)
+    event(told(action, by_component), inputs, shown, api_visibility="private", **options)
