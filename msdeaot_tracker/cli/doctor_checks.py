@@ -28,7 +28,7 @@ _OF_PYTRACKING = ("pandas", "matplotlib", "jpeg4py", "visdom")  # what its scrip
 _PYTRACKING_LINE = (  # as in docs/toolkits.md, which says why
     'pip install pandas matplotlib jpeg4py cffi "setuptools<81" wheel && pip install --no-build-isolation visdom'
 )
-_LIBRARIES = "apt install libgl1 libglib2.0-0"  # what OpenCV wants of a server without a desktop
+LIBRARIES = "apt install libgl1 libglib2.0-0"  # what OpenCV wants of a server without a desktop
 _IMPORT_SECONDS = 180
 _FRAMES = 12  # of the drawn video
 _GOOD_OVERLAP = 0.5  # with the truth: less is a fault of the installation
@@ -108,7 +108,7 @@ def _import(modules: list[str]) -> Iterator[Finding]:
     if done.returncode == 0:
         yield Finding(True, command[2])
     else:
-        yield Finding(False, f"{command[2]}: {last}", _LIBRARIES if ".so" in last else "")
+        yield Finding(False, f"{command[2]}: {last}", LIBRARIES if ".so" in last else "")
 
 
 def _module(package: str) -> str:
