@@ -45,7 +45,8 @@ ALLOWED = {
     | {"targets", "images", "boxes", "groups", "readout", "look", "views", "models", "memory"}
     | {"device", "initializers"},
     "loading": {"types", "checkpoints", "initializers", "tracker"},
-    "app": {"types", "words", "files", "geometry", "images", "overlay", "video", "targets", "exports", "cli"},
+    "app": {"types", "words", "files", "geometry", "images", "overlay", "video", "targets", "tracker", "exports"}
+    | {"cli"},  # for the folder of results that it hands out
     "training": BASE | {"images", "models", "memory", "initializers", "data", "checkpoints", "device"},
     "evaluation": {"types", "geometry", "data", "images", "video", "processes", "threads"},
 }

@@ -13,7 +13,7 @@ from .downloads import KINDS, MASKS, VIDEO
 
 TITLE = "msdeaot"
 CSS = """
-#picture img { max-height: 70vh !important; cursor: crosshair; }
+#picture img { max-height: 60vh !important; cursor: crosshair; }
 #status progress { width: 100%; height: 0.6em; appearance: none; border: none; }
 #status progress, #status progress::-webkit-progress-bar { background: var(--border-color-primary); }
 #status progress::-webkit-progress-value { background: var(--color-accent); }
