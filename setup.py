@@ -39,6 +39,7 @@ EXTRAS = {
     "got10k": ["got10k==0.1.3", "six>=1.16"],  # it imports six without asking for it
     "sam": ["segment-anything>=1.0", "torchvision>=0.16"],
     "sam-hf": ["transformers>=5.0", "torchvision>=0.16"],
+    "app": ["gradio>=6.20"],  # `msdeaot app`; tested with 6.31
     "weights": ["gdown>=6.5"],  # public weights that are on Google Drive
     "coco": ["pycocotools>=2.0.7"],  # `msdeaot export --format coco`
     "ray": ["ray>=2.40"],  # `msdeaot evaluate --ray`

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -57,6 +58,12 @@ class Tracker:
         self._precision = pick_precision(self._preset.tracker.precision, device)
         self._overflowed = False  # on a frame of this video
         logger.debug("%s computes in %s on %s", self._preset.name, self.precision, device)
+
+    def another(self) -> Tracker:
+        """One for another video, with the same model, initializer and settings."""
+        other = copy.copy(self)
+        other._video, other._overflowed = None, False
+        return other
 
     @property
     def precision(self) -> str:

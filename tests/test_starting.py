@@ -40,6 +40,8 @@ def failing_modules():
         try:
             import_module(module.name) if not module.name.endswith("__main__") else None
         except ImportError as error:
+            if "gradio" in str(error):  # not installed
+                continue
             assert "torch" in str(error), error
             yield module.name.removeprefix("msdeaot_tracker.")
 

@@ -23,6 +23,7 @@ from ..words import did_you_mean
 # What each does, in the order of the help text; a module of its own, imported when it is called.
 COMMANDS = {
     "track": "follow objects through a video",
+    "app": "click on objects, track and correct them on a page in the browser",
     "mask": "turn boxes on a picture into masks",
     "masks": "turn a dataset's boxes into masks to train on",
     "export": "write results in the formats of others: csv, jsonl, coco, mot, yolo, davis",
