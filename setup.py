@@ -24,18 +24,22 @@ class BuildWithRegistry(build_py):
         return str(Path(self.build_lib, ADAPTERS, REGISTRY))
 
 
-# vot-trax has wheels for x86-64 Linux and Windows only; elsewhere the extra `vot` installs nothing.
+# vot-trax has wheels for x86-64 Linux and Windows only; elsewhere the extras `vot` and `vots` install nothing.
 TRAX_PLATFORMS = '(platform_machine == "x86_64" or platform_machine == "AMD64") and sys_platform != "darwin"'
 
-EXTRAS = {
-    "vot": [
-        # The newest release on which multi-start, supervised and real-time experiments run; GPLv3, hence optional.
-        f"vot-toolkit==0.7.4; {TRAX_PLATFORMS}",
-        # 0.1.10 breaks `import vot` on Python >= 3.11.
-        f"attributee==0.1.9; {TRAX_PLATFORMS}",
-        # The release the adapter is tested with.
+
+def toolkit(version: str) -> list[str]:
+    """vot-toolkit (GPLv3, hence optional) of a version, with what it is tested with; one version an environment."""
+    return [
+        f"vot-toolkit=={version}; {TRAX_PLATFORMS}",
+        f"attributee==0.1.9; {TRAX_PLATFORMS}",  # 0.1.10 breaks `import vot` on Python >= 3.11
         f"vot-trax==4.0.2; {TRAX_PLATFORMS}",
-    ],
+    ]
+
+
+EXTRAS = {
+    "vot": toolkit("0.7.4"),  # the newest on which multi-start, supervised and real-time experiments run
+    "vots": toolkit("0.9.0"),  # has the stacks of VOTS 2024 to 2026
     "got10k": ["got10k==0.1.3", "six>=1.16"],  # it imports six without asking for it
     "sam": ["segment-anything>=1.0", "torchvision>=0.16"],
     "sam-hf": ["transformers>=5.0", "torchvision>=0.16"],
