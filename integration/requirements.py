@@ -47,8 +47,8 @@ def toolkit_limits(version: str) -> list[str]:
         ]
     return [
         f"vot-toolkit {version} crashes in its own multi-start, supervised and real-time experiments, as in "
-        "vots2025/realtime; 0.7.4 runs them: the extra `vot`, in an environment of its own. One-pass experiments run, of several "
-        "objects as well, and so do all of the workspaces that `msdeaot workspace` makes"
+        "vots2025/realtime; 0.7.4 runs them: the extra `vot`, in an environment of its own. One-pass experiments run, "
+        "of several objects as well, and so do all of the workspaces that `msdeaot workspace` makes"
     ]
 
 
