@@ -45,6 +45,7 @@ EXTRAS = {
     "sam-hf": ["transformers>=5.0", "torchvision>=0.16"],
     "weights": ["gdown>=6.5"],  # public weights that are on Google Drive
     "coco": ["pycocotools>=2.0.7"],  # `msdeaot export --format coco`
+    "onnx": ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.20"],  # `msdeaot export-onnx`
     "ray": ["ray>=2.40"],  # `msdeaot evaluate --ray`
     "train": [
         "lightning-fabric>=2.4",
@@ -59,7 +60,7 @@ EXTRAS["test"] = [
     "pytest>=8",
     "hypothesis>=6.100",
     "setuptools>=70.1",  # the packaging test builds a wheel offline
-    *(package for extra in ("got10k", "sam", "sam-hf", "weights", "coco", "ray", "train") for package in EXTRAS[extra]),
+    *(package for name in EXTRAS if name not in ("vot", "vots", "dev") for package in EXTRAS[name]),
 ]
 
 setup(
@@ -80,7 +81,9 @@ setup(
     entry_points={"console_scripts": ["msdeaot = msdeaot_tracker.cli.main:main"]},
     cmdclass={"build_py": BuildWithRegistry},
     install_requires=[
-        "torch>=2.6",  # before, a crafted file could run code although it was loaded weights-only (CVE-2025-32434)
+        # Before 2.6, a crafted file could run code although it was loaded weights-only (CVE-2025-32434); 2.7 tells
+        # whether it is exporting.
+        "torch>=2.7",
         "timm>=1.0",
         "numpy>=1.24",
         "opencv-python>=4.7",

@@ -12,7 +12,7 @@ import pytest
 from msdeaot_integration import registry_path, requirements
 from msdeaot_integration.workspace import write_sequence
 
-from msdeaot_tracker.data import ClipConfig, generate_clip
+from msdeaot_tracker.data.procedural import ClipConfig, generate_clip
 
 NEWEST = os.environ.get("MSDEAOT_VOT09_PYTHON", "")
 CLIPS = ClipConfig(height=96, width=128, frames=6, min_objects=2, max_objects=2, absence_probability=0)
