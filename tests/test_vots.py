@@ -12,6 +12,7 @@ import pytest
 from msdeaot_integration import registry_path, requirements
 from msdeaot_integration.workspace import write_sequence
 
+from msdeaot_tracker.cli import doctor_checks
 from msdeaot_tracker.data.procedural import ClipConfig, generate_clip
 
 NEWEST = os.environ.get("MSDEAOT_VOT09_PYTHON", "")
@@ -85,3 +86,12 @@ def test_an_experiment_that_crashes_in_the_newest_toolkit_is_named_before_it_run
         requirements.check_experiments("0.9.0", stack)
     own = {"type": "msdeaot_integration.vot_experiments.OnePass", "realtime": {"grace": 3}}
     requirements.check_experiments("0.9.0", {"ope": {"type": "unsupervised"}, "mine": own})
+
+
+def test_doctor_says_what_the_toolkit_that_is_here_cannot_do():
+    pytest.importorskip("vot", reason="needs the extra `vot`")
+    sound, limit = doctor_checks.toolkit()
+    assert sound.good and limit.good is None
+    assert "vots2026" in limit.text and "the extra `vots`" in limit.text
+    (newest,) = requirements.toolkit_limits("0.9.0")
+    assert "multi-start, supervised and real-time" in newest and "the extra `vot`," in newest
