@@ -32,6 +32,8 @@ def run(session, inputs):
 def track(folder, frames, labels):
     sessions, about = load(folder)
     gap, limit, lag = (about["memory"][key] for key in ("long_term_gap", "long_term_max", "short_term_lag"))
+    if list(frames.shape[1:3]) != about["size"] or labels.shape != frames.shape[1:3]:
+        sys.exit(f"frames {frames.shape[1:3]}, labels {labels.shape}: the graphs are for {about['size']}")
     recent, held, last, objects = deque(maxlen=lag), [], 0, int(labels.max())
     for t, image in enumerate(frames):
         features = run(sessions["encode"], {"image": image})
@@ -51,5 +53,7 @@ def track(folder, frames, labels):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit(__doc__.splitlines()[0])
     folder, frames, labels, out = map(Path, sys.argv[1:])
     np.save(out, np.stack(list(track(folder, np.load(frames), np.load(labels).astype(np.int64)))))

@@ -40,6 +40,14 @@ def small(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def example():
+    spec = importlib.util.spec_from_file_location("onnx_track", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_the_command_compares_ten_frames_and_says_how_long_they_took(small, capsys):
     """Of msdeaot-lite."""
     folder = small.parent / "lite"
@@ -71,10 +79,7 @@ def test_ten_frames_of_aots_layers(tmp_path):
     assert 0 < found.difference < TOLERANCE and found.largest > 0.1
 
 
-def test_the_example_tracks_as_the_tracker_does(small):
-    spec = importlib.util.spec_from_file_location("onnx_track", EXAMPLE)
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+def test_the_example_tracks_as_the_tracker_does(small, example):
     found = list(example.track(small, CLIP.frames, LABELS))
     settings = (*MEMORY, "tracker.view=full", "tracker.precision=float32")
     tracker = Tracker(load_model("msdeaot-small", device="cpu", overrides=settings))
@@ -82,6 +87,8 @@ def test_the_example_tracks_as_the_tracker_does(small):
     same = [np.mean(tracker.track(image).labels == one) for image, one in zip(CLIP.frames[1:], found[1:], strict=True)]
     assert len(found) == len(CLIP.frames) and min(same) > 0.99
     assert all((one > 0).any() for one in found)
+    with pytest.raises(SystemExit, match=r"labels \(3, 4\): the graphs are for \[70, 90\]"):
+        next(example.track(small, CLIP.frames, np.zeros((3, 4), np.int64)))
 
 
 def test_the_example_needs_numpy_and_onnxruntime_alone():
@@ -92,11 +99,12 @@ def test_the_example_needs_numpy_and_onnxruntime_alone():
 
 
 @pytest.mark.parametrize("name", [*(f"{graph}.onnx" for graph in GRAPHS), "msdeaot.json"])
-def test_a_missing_graph_is_named(tmp_path, name):
+def test_a_missing_graph_is_named(tmp_path, example, name):
     for each in {*(f"{graph}.onnx" for graph in GRAPHS), "msdeaot.json"} - {name}:
         (tmp_path / each).touch()
-    with pytest.raises(InputError, match=f"has no {name}: it is no folder of msdeaot export-onnx, or not whole"):
-        OnnxSteps(tmp_path)
+    for error, load in ((InputError, OnnxSteps), (SystemExit, example.load)):
+        with pytest.raises(error, match=f"has no {name}: it is no folder of msdeaot export-onnx, or not whole"):
+            load(tmp_path)
 
 
 def test_a_damaged_graph_is_named(tmp_path):
