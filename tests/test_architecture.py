@@ -37,6 +37,7 @@ ALLOWED = {
     "data": {"types", "geometry", "files", "images", "mask_files", "video", "processes"},
     "targets": {"types", "geometry", "images", "mask_files", "initializers"},
     "boxes": BASE | {"initializers"},
+    "onnx_export": BASE | {"models"},
     "views": BASE,
     "groups": {"types", "geometry", "boxes", "memory", "views"},
     "readout": {"types", "geometry", "views"},
@@ -59,6 +60,9 @@ ONLY_IN = {
     "timm": ("models/encoder.py",),
     "segment_anything": ("initializers/sam.py",),
     "transformers": ("initializers/sam_hf.py",),
+    "onnx": ("onnx_export.py",),
+    "onnxruntime": ("onnx_export.py",),
+    "onnxscript": ("onnx_export.py",),
     "lightning_fabric": ("training/engine.py",),
     "gradio": ("app/actions.py", "app/page.py", "app/server.py"),
 }

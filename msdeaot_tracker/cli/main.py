@@ -31,6 +31,7 @@ COMMANDS = {
     "score": "score result files of a benchmark",
     "report": "compare trackers: a page with plots, tables and clips; Markdown, LaTeX",
     "export-challenge": "write or check a submission to the TREK-150 challenge",
+    "export-onnx": "write a model as ONNX graphs, for use without PyTorch",
     "dataset": "bring a dataset into the layout of TREK-150",
     "data": "look through datasets to train on, make one to validate on",
     "workspace": "make a vot-toolkit workspace of TREK-150, LaSOT, GOT-10k or DAVIS",

@@ -25,7 +25,8 @@ def read_all(query: Tensor, tokens: LayerTokens) -> Tensor:
 def attend(query: Tensor, key: Tensor, values: Iterable[Tensor]) -> Tensor:
     """softmax(query key^T / sqrt(Ck)) of each value, joined along channels; [B, N, Ck], [B, M, Ck], [B, M, Cv]..."""
     scaled = query * query.shape[-1] ** -0.5
-    rows = max(1, _limit(_LOGITS, query) // (key.shape[0] * key.shape[1]))
+    whole = torch.compiler.is_exporting()  # a graph for any number of keys cannot count its blocks
+    rows = query.shape[1] if whole else max(1, _limit(_LOGITS, query) // (key.shape[0] * key.shape[1]))
     blocks = []
     for block in scaled.split(rows, dim=1):
         weights = (block @ key.transpose(1, 2)).softmax(dim=-1)
