@@ -76,6 +76,9 @@ class TrackerConfig:
     # In which the network computes (device.pick_precision); auto: half precision where the device multiplies in it
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     box_share: float = 0.0  # parts of a mask with a smaller share of its pixels do not count for the object's box
+    # Times the usual area of an object that the box of a mask in several parts may have; parts too far off for that do
+    # not count; None: any
+    box_growth: float | None = None
     box_margins: bool = False  # the room that an object's first mask left in the box it was given by stays around it
     refine_every: int | None = (
         None  # frames; how often the initializer is asked about the current box; None: never again
@@ -87,6 +90,8 @@ class TrackerConfig:
             raise InputError(f"tracker.refine_every={self.refine_every}: a number of frames, at least 1, or None")
         if not 0 <= self.box_share <= 1:
             raise InputError(f"tracker.box_share={self.box_share}: a share from 0 to 1")
+        if self.box_growth is not None and not self.box_growth >= 1:
+            raise InputError(f"tracker.box_growth={self.box_growth}: times the usual area, at least 1, or None")
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,7 @@ PRESETS: dict[str, Preset] = {
             ),
             # Reference frames alone: what is remembered of others holds this model's leaks (docs/training.md).
             MemoryConfig(long_term_gap=None),
-            TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_margins=True),
+            TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_growth=1.5, box_margins=True),
             weights="msdeaot-small.safetensors",
         ),
         Preset(
@@ -183,7 +188,7 @@ PRESETS: dict[str, Preset] = {
                 dropout=0.0,
             ),
             MemoryConfig(long_term_gap=None),
-            TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_margins=True),
+            TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_growth=1.5, box_margins=True),
             weights="msdeaot-lite.safetensors",
         ),
     )
