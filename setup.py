@@ -40,6 +40,7 @@ EXTRAS = {
     "sam": ["segment-anything>=1.0", "torchvision>=0.16"],
     "sam-hf": ["transformers>=5.0", "torchvision>=0.16"],
     "weights": ["gdown>=6.5"],  # public weights that are on Google Drive
+    "coco": ["pycocotools>=2.0.7"],  # `msdeaot export --format coco`
     "ray": ["ray>=2.40"],  # `msdeaot evaluate --ray`
     "train": [
         "lightning-fabric>=2.4",
@@ -54,7 +55,7 @@ EXTRAS["test"] = [
     "pytest>=8",
     "hypothesis>=6.100",
     "setuptools>=70.1",  # the packaging test builds a wheel offline
-    *(package for extra in ("got10k", "sam", "sam-hf", "weights", "ray", "train") for package in EXTRAS[extra]),
+    *(package for extra in ("got10k", "sam", "sam-hf", "weights", "coco", "ray", "train") for package in EXTRAS[extra]),
 ]
 
 setup(
@@ -85,6 +86,7 @@ setup(
         "tqdm>=4.60",
         "platformdirs>=3.0",
         "filelock>=3.12",
+        "packaging>=22",  # what extras ask for, to `msdeaot doctor`
     ],
     extras_require=EXTRAS,
 )
