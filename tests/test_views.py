@@ -259,6 +259,24 @@ def test_an_object_on_its_way_out_is_taken_to_be_as_large_as_it_was():
     assert last.x + last.w / 2 == pytest.approx(121 + 4 * 9 + 6, abs=2)  # that of the frame before, partly outside
 
 
+def test_the_window_stays_with_the_object_where_another_looks_like_it():
+    """A larger thing of its colour comes near it: what the network says of that is not the object's box."""
+
+    def frame(t):
+        image = scene((120, 160), {1: (20 + 2 * t, 60, 10, 12)}, t)
+        image[20:50, 100 - 2 * t : 122 - 2 * t] = COLOURS[1]
+        return image
+
+    found = {}
+    for growth in (1.5, None):
+        tracking = tracker("auto", box_share=0.2, box_growth=growth)
+        tracking.initialize(frame(0), {1: (20, 60, 10, 12)})
+        results = [tracking.track(frame(t)) for t in range(1, 18)]
+        assert any((result.labels[20:50] == 1).any() for result in results)  # it is taken for the object
+        found[growth] = min(overlap(r, {1: (20 + 2 * t, 60, 10, 12)}) for t, r in enumerate(results, start=1))
+    assert found[1.5] > 0.7 > found[None]
+
+
 def test_what_is_left_of_an_object_behind_a_cover_is_not_its_size():
     settings = TrackerConfig(view="auto", window=WindowConfig(adapt=0.5, change=4.0))
     video = Video(Scenery((480, 640), settings, True), Boxes(settings, None))
