@@ -145,6 +145,16 @@ def towards(before: Box, now: Box, share: float) -> Box:
     return Box(now.x + (now.w - w) / 2, now.y + (now.h - h) / 2, w, h)
 
 
+def shifted(box: Box, across: float, down: float, height: int, width: int) -> Box:
+    """The box so many pixels further to the right and down, its middle not beyond the borders of an image.
+
+    Unless it is beyond already: then it stays there in that direction.
+    """
+    x, y = box.x + box.w / 2, box.y + box.h / 2
+    right, bottom = min(max(x + across, min(x, 0.0)), max(x, width)), min(max(y + down, min(y, 0.0)), max(y, height))
+    return box._replace(x=right - box.w / 2, y=bottom - box.h / 2)
+
+
 def rectangle_iou(a: Box, b: Box) -> float:
     """Intersection over union of two rectangles with an area, in [0, 1]."""
     width = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
