@@ -41,6 +41,25 @@ def test_speed_names_an_unknown_preset():
     assert "nonesuch" in result.stderr
 
 
+def test_windows_prints_two_ratios_or_says_that_the_object_was_lost():
+    result = run("windows.py", "--preset", "msdeaot-small", "--frames", "1", "--edge", "161", "--threads", "1")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "seconds",
+        "window",
+        "full",
+        "ratio",
+        "3840x2160",
+        "854x480",
+        "ratio",
+    ]
+    for one, other, ratio in (lines[1:4], lines[4:7]):
+        times = [float(line.split(" s,")[0].split()[-1]) for line in (one, other)]
+        assert times[0] / times[1] == pytest.approx(float(ratio.split()[1].rstrip(",")), abs=0.1)
+    assert "looks at 1080x1080" in lines[2] and "looks at 3840" not in lines[4]
+
+
 def test_a_folder_without_the_public_code_is_named(tmp_path):
     result = run("against_public.py", str(tmp_path))
     assert result.returncode == 2
