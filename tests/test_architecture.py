@@ -17,6 +17,7 @@ BASE = {"types", "config", "geometry", "words"}
 ALLOWED = {
     "lazy": set(),
     "threads": set(),
+    "pipeline": set(),
     "types": set(),
     "words": set(),
     "config": {"types", "words"},
@@ -45,7 +46,7 @@ ALLOWED = {
     | {"device", "initializers"},
     "loading": {"types", "checkpoints", "initializers", "tracker"},
     "training": BASE | {"images", "models", "memory", "initializers", "data", "checkpoints", "device"},
-    "evaluation": {"types", "geometry", "data", "images", "video", "processes", "threads"},
+    "evaluation": {"types", "geometry", "data", "images", "video", "processes", "threads", "pipeline"},
 }
 ONLY_IN = {
     "timm": "models/encoder.py",

@@ -20,6 +20,7 @@ from ..config import config_as_dict
 from ..geometry import mask_to_box
 from ..images import mask_objects, read_mask
 from ..overlay import draw_overlay
+from ..pipeline import WriteBehind, read_ahead
 from ..types import Box, InputError
 from ..video import Frame, FrameSource, open_source
 from ..words import counted
@@ -77,7 +78,7 @@ def _follow(
     tracker: Tracker,
     about: Mapping[str, Any],
 ) -> ResultWriter:
-    """Initialize on the first frame, track the others of the source, write each as it comes."""
+    """Initialize on the first frame, track the others of the source, each read and written while others are tracked."""
     start = time.perf_counter()
     result = tracker.initialize(first.image, targets)
     seconds = time.perf_counter() - start
@@ -86,16 +87,17 @@ def _follow(
         StopOnInterrupt() as interrupt,
         ResultWriter(args.out, about, given, source.fps, _inputs(args), views=args.draw_views) as writer,
     ):
-        writer.write(first, result, seconds)
-        for frame in tqdm(source, initial=1, total=source.length, unit="frame", disable=None):
-            start = time.perf_counter()
-            result = tracker.track(frame.image)
-            writer.write(frame, result, time.perf_counter() - start)
-            if interrupt.requested:
-                raise KeyboardInterrupt
-            if args.show and not show(draw_overlay(frame.image, result, views=args.draw_views)):
-                writer.status = "stopped"
-                break
+        writer.write(first, result, seconds)  # what cannot be written is said before another frame is tracked
+        with read_ahead(source) as frames, WriteBehind() as behind:
+            for frame in tqdm(frames, initial=1, total=source.length, unit="frame", disable=None):
+                start = time.perf_counter()
+                result = tracker.track(frame.image)
+                behind.call(writer.write, frame, result, time.perf_counter() - start)
+                if interrupt.requested:
+                    raise KeyboardInterrupt
+                if args.show and not show(draw_overlay(frame.image, result, views=args.draw_views)):
+                    writer.status = "stopped"
+                    break
     return writer
 
 
