@@ -57,8 +57,8 @@ class Look:
             return Answer(group.object_ids, group.view, group.view.logits(logits))
 
     def mask(self, group: ObjectGroup, view: View, labels: np.ndarray) -> Tensor:
-        """Where the group's objects are in a view by these labels, int32 [H, W]: one-hot [1, K + 1, h, w]."""
-        return self._one_hot(group, view.labels(labels, self._device))
+        """Where the group's objects are in a view by these labels, int32 [H, W]: one-hot [1, slots + 1, h, w]."""
+        return group.one_hot(view.labels(labels, self._device))
 
     def memorize(self, view: View, mask: Tensor, propagation: Propagation) -> Entry:
         """What is remembered of the frame with this mask; it was propagated in `view`."""
@@ -77,7 +77,7 @@ class Look:
     def recall(self, group: ObjectGroup, memory: Memory) -> None:
         """Write the group's references into a new memory, under the slots that its objects have now."""
         for frame_index, picture, labels in group.references:
-            mask = self._one_hot(group, labels)
+            mask = group.one_hot(labels)
             with self._on_device(labels.shape):
                 entry = self._read_itself(self._model.encode(picture.to(self._device)), mask)
             memory.write(frame_index, entry, reference=True, anew=True, mask=mask)
@@ -87,10 +87,6 @@ class Look:
         propagation = self._model.propagate(features, identity)
         self._check(propagation.output)
         return self._checked(self._model.memorize(propagation, identity))
-
-    def _one_hot(self, group: ObjectGroup, labels: Tensor) -> Tensor:
-        """labels: float32 [h, w] at network size, object ids."""
-        return group.one_hot(labels, self._preset.model.objects + 1)
 
     def _encoded(self, view: View) -> Features:
         if view not in self._features:
@@ -102,7 +98,8 @@ class Look:
         return entry
 
     def _check(self, *values: Tensor) -> None:
-        if not torch.stack([torch.isfinite(each).all() for each in values]).all():
+        # A sum keeps NaN and Inf, and is one pass.
+        if not torch.stack([each.sum(dtype=torch.float32) for each in values]).isfinite().all():
             raise NotFiniteError("the network's answer to this frame is not finite (NaN or Inf): it is left out")
 
     @contextmanager
