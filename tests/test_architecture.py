@@ -37,7 +37,7 @@ ALLOWED = {
     "data": {"types", "geometry", "files", "images", "mask_files", "video", "processes"},
     "targets": {"types", "geometry", "images", "mask_files", "initializers"},
     "boxes": BASE | {"initializers"},
-    "views": BASE,
+    "views": BASE | {"device"},
     "groups": {"types", "geometry", "boxes", "memory", "views"},
     "readout": {"types", "geometry", "views"},
     "look": {"types", "config", "device", "groups", "memory", "models", "readout", "views"},

@@ -87,6 +87,16 @@ def test_a_copied_model_has_a_fold_of_its_own(model):
         assert torch.equal(model.encode(image).deep, before)
 
 
+def test_hooks_are_called(model):
+    image, calls = torch.rand(1, 3, 33, 49), []
+    with torch.inference_mode():
+        for _ in range(2):
+            model.encode(image)
+            with model.encoder.network.layer1[0].register_forward_hook(lambda *_: calls.append(1)):
+                model.encode(image)
+    assert len(calls) == 2
+
+
 def test_statistics_that_are_learned_are_not_folded(model):
     image = torch.rand(1, 3, 33, 49)
     model.train()

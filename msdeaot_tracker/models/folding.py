@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from itertools import chain, pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,23 +18,34 @@ _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_c
 _BOUNDS = {nn.Identity: ("none", []), nn.ReLU: ("relu", []), nn.ReLU6: ("hardtanh", [0.0, 6.0])}  # in oneDNN's words
 
 
+class _Made(NamedTuple):
+    tensors: list[dict]  # parameters and buffers, by module
+    hooks: list[dict]
+    mark: tuple
+    folded: nn.Module
+
+
 class FoldedEncoder:
     """Makes the folded copy of an encoder, once for each precision, and again when a weight has changed."""
 
     def __init__(self):
-        self._made: dict[torch.dtype | None, tuple[tuple, list[dict], nn.Module]] = {}
+        self._made: dict[torch.dtype | None, _Made] = {}
 
     def __reduce__(self):
         return FoldedEncoder, ()  # of a copied or stored model it is made anew
 
     def of(self, encoder: nn.Module, half: torch.dtype | None) -> nn.Module:
-        """half: the precision of convolutions and linear maps; None: that of the weights."""
-        mark, tensors, made = self._made.get(half, ((), [], None))
-        if made is None or mark != _mark(tensors):
-            tensors = [each for module in encoder.modules() for each in (module._parameters, module._buffers) if each]
-            made = fold_batch_norms(encoder, half)
-            self._made[half] = _mark(tensors), tensors, made
-        return made
+        """half: the precision of convolutions and linear maps; None: that of the weights.
+
+        The encoder itself while one of its modules has a hook, which is to be called.
+        """
+        made = self._made.get(half)
+        if made is None or made.mark != _mark(made.tensors):
+            modules = list(encoder.modules())
+            tensors = [each for module in modules for each in (module._parameters, module._buffers) if each]
+            hooks = [each for module in modules for each in (module._forward_hooks, module._forward_pre_hooks)]
+            made = self._made[half] = _Made(tensors, hooks, _mark(tensors), fold_batch_norms(encoder, half))
+        return encoder if any(made.hooks) else made.folded
 
 
 def fold_batch_norms(network: nn.Module, half: torch.dtype | None = None) -> nn.Module:
