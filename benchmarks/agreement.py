@@ -28,9 +28,9 @@ import numpy as np
 from speed import parse_size  # beside this file
 
 from msdeaot_tracker.cli.main import main as msdeaot
-from msdeaot_tracker.data.box_sequences import BoxSequence, Interaction, read_dataset
-from msdeaot_tracker.data.mask_sequences import find_sequences
-from msdeaot_tracker.data.trek150_writer import write_trek150
+from msdeaot_tracker.data.datasets.box_sequences import BoxSequence, Interaction, read_dataset
+from msdeaot_tracker.data.datasets.mask_sequences import find_sequences
+from msdeaot_tracker.data.datasets.trek150_writer import write_trek150
 from msdeaot_tracker.evaluation import RunBoxes, SequenceRuns, average_one_pass, box_iou, find_protocol, score
 from msdeaot_tracker.evaluation.layouts import GOT10K, PYTRACKING, TREK150, Layout
 from msdeaot_tracker.evaluation.results import read_result_file

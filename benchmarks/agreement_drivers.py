@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from msdeaot_tracker.data.box_sequences import BoxSequence, read_dataset
+from msdeaot_tracker.data.datasets.box_sequences import BoxSequence, read_dataset
 from msdeaot_tracker.images import read_image
 
 EXACTLY = ["tracker.precision=float32"]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from msdeaot_tracker.cli.train_plan import Plan
 from msdeaot_tracker.config import override
-from msdeaot_tracker.data.held_out import HeldOut
+from msdeaot_tracker.data.procedural.held_out import HeldOut
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.tracker import Tracker
 from msdeaot_tracker.training.losses import segmentation_loss

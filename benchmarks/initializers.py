@@ -25,9 +25,9 @@ import numpy as np
 import torch
 
 from msdeaot_tracker.cli.options import add_device_option, parse_settings
-from msdeaot_tracker.data import ClipConfig, generate_clip
-from msdeaot_tracker.data.catalogue import open_dataset
-from msdeaot_tracker.data.masked_videos import VideoSet, held_out, object_ids, read_frame
+from msdeaot_tracker.data.datasets.catalogue import open_dataset
+from msdeaot_tracker.data.datasets.masked_videos import VideoSet, held_out, object_ids, read_frame
+from msdeaot_tracker.data.procedural import ClipConfig, generate_clip
 from msdeaot_tracker.evaluation import find_sequences
 from msdeaot_tracker.geometry import clip_box, mask_iou, mask_to_box, rectangle_iou
 from msdeaot_tracker.initializers import Initializer, make_initializer

@@ -44,8 +44,8 @@ from msdeaot_tracker.cli.main import main as msdeaot
 from msdeaot_tracker.cli.train_plan import Plan, plan_from
 from msdeaot_tracker.cli.train_run import train
 from msdeaot_tracker.cli.validation import track_and_score
-from msdeaot_tracker.data.held_out import HeldOut
-from msdeaot_tracker.data.mask_sequences import find_sequences
+from msdeaot_tracker.data.datasets.mask_sequences import find_sequences
+from msdeaot_tracker.data.procedural.held_out import HeldOut
 from msdeaot_tracker.device import pick_device
 from msdeaot_tracker.training.engine import Fabric, launch, make_fabric
 from msdeaot_tracker.training.observers import StepReport

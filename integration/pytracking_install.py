@@ -34,6 +34,18 @@ def install(clone: Path) -> Report:
 
     InputError, before anything is written: not a clone of pytracking, or a file that is not ours is in the way.
     """
+    report = plan(clone)
+    files = dict(_signed_files())
+    for _, name in report:
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone / name).write_bytes(files[name])
+    for name in namesakes():
+        logger.warning("%s is installed here, another project of that name, and hides the clone: uninstall it", name)
+    return report
+
+
+def plan(clone: Path) -> Report:
+    """What `install` would do, in its words, and with its errors; nothing is written."""
     _check_clone(clone)
     files = dict(_signed_files())
     foreign = [name for name in files if (clone / name).exists() and not _is_ours(clone / name)]
@@ -41,15 +53,14 @@ def install(clone: Path) -> Report:
         raise InputError(f"not ours, or changed since they were installed, in {clone}: {', '.join(foreign)}")
     report = []
     for name, content in files.items():
-        path = clone / name
-        if not path.exists():
-            report.append(("written", name))
-        else:
-            report.append(("unchanged" if path.read_bytes() == content else "updated", name))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    _warn_of_namesakes()
+        there = (clone / name).read_bytes() if (clone / name).exists() else None
+        report.append(("written" if there is None else "unchanged" if there == content else "updated", name))
     return report
+
+
+def namesakes() -> list[str]:
+    """Installed packages of the clone's name, another project, which comes first in what its own scripts import."""
+    return list(packages_distributions().get("pytracking", ()))
 
 
 def uninstall(clone: Path) -> Report:
@@ -82,12 +93,6 @@ def _check_clone(path: Path) -> None:
             f"{path} is not a clone of github.com/visionml/pytracking: it has no {missing}. "
             "(`pip install pytracking` brings another project of that name.)"
         )
-
-
-def _warn_of_namesakes() -> None:
-    """An installed package of the same name comes before the clone in what its own scripts import."""
-    for name in packages_distributions().get("pytracking", ()):
-        logger.warning("%s is installed here, another project of that name, and hides the clone: uninstall it", name)
 
 
 def _signed_files() -> Iterator[tuple[str, bytes]]:

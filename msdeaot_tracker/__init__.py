@@ -12,7 +12,7 @@ from .config import PRESETS, Preset, override
 from .initializers import Initializer, make_initializer
 from .lazy import lazy_names
 from .threads import spin_briefly
-from .types import Box, CheckpointError, FrameResult, InputError, MaskEstimate, TrackerError
+from .types import Box, CheckpointError, FrameResult, InputError, MaskEstimate, Points, TrackerError
 
 if TYPE_CHECKING:
     from .checkpoints import load_model
@@ -33,6 +33,7 @@ __all__ = [
     "Initializer",
     "InputError",
     "MaskEstimate",
+    "Points",
     "Preset",
     "Tracker",
     "TrackerError",

@@ -196,6 +196,12 @@ class Video:
         return POLICIES[self.scenery.settings.view]
 
 
+class Snapshot(NamedTuple):
+    """A video as it was after one of its frames; nobody changes it."""
+
+    video: Video
+
+
 def _is_alike(one: Box, other: Box, change: float) -> bool:
     """Of much the same area: what is left of an object behind a cover is not, nor what a leak makes of it."""
     ratio = one.w * one.h / (other.w * other.h)

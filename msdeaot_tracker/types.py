@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MapSize = tuple[int, int]  # rows, columns
 Region = tuple[slice, slice]  # rows and columns of an image
+MaskSource = Literal["given", "prompted", "tracked"]
 
 
 class TrackerError(Exception):
@@ -38,8 +39,27 @@ class Box(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Points:
+    """Clicks that say which object is meant: (x, y) in pixels of the image, pixel column j spans [j, j + 1).
+
+    foreground: clicks on the object. background: clicks on what is not the object.
+    box:  (x, y, w, h) around the object, if that is known as well.
+    mask: bool [H, W], what the clicks correct. Without one, clicks on an object that is tracked correct what the
+          tracker finds of it on the frame, unless they all lie outside that mask's rectangle.
+
+    >>> Points(foreground=[(40, 32)], background=[(60, 10)]).foreground
+    [(40, 32)]
+    """
+
+    foreground: Sequence[tuple[float, float]] = ()
+    background: Sequence[tuple[float, float]] = ()
+    box: Sequence[float] | None = None
+    mask: np.ndarray | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
 class MaskEstimate:
-    """What an initializer makes of a box on an image [H, W], in the image's pixels.
+    """What an initializer makes of a box, or of points, on an image [H, W], in the image's pixels.
 
     mask:         bool [H, W], never empty.
     source:       who made the mask ("grabcut", "sam", "ar"), and of several how it came about ("ar+sam: mean").
@@ -80,6 +100,15 @@ class FrameResult:
     scores: Mapping[int, float]
     estimates: Mapping[int, MaskEstimate] = field(default_factory=dict)
     views: Mapping[int, Box] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> dict[int, MaskSource]:
+        """Where the mask of each object on this frame is from, by id.
+
+        given: the caller's own mask. prompted: an initializer made it, from a box or points. tracked: propagated.
+        """
+        made = {i: "given" if e.source == "given" else "prompted" for i, e in self.estimates.items()}
+        return {i: made.get(i, "tracked") for i in self.boxes}
 
     @cached_property
     def masks(self) -> dict[int, np.ndarray]:

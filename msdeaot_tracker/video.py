@@ -28,6 +28,7 @@ class Frame(NamedTuple):
     image: np.ndarray  # uint8 [H, W, 3] RGB
     time: float | None  # seconds from the source's beginning; None in a folder
     label: str  # for messages
+    file: str | None = None  # name of the image's file; None of a video or a camera
 
 
 @dataclass
@@ -107,7 +108,7 @@ def _open_folder(folder: Path, start: int) -> FrameSource:
                 image = read_image(path)
             except InputError as error:
                 raise InputError(f"frame {index}: {error}") from error
-            yield Frame(index, image, None, f"frame {index} ({path.name})")
+            yield Frame(index, image, None, f"frame {index} ({path.name})", path.name)
 
     return FrameSource(str(folder), None, len(paths) - start, frames())
 

@@ -34,6 +34,7 @@ ALLOWED = {
     "video": {"types", "words", "images", "video_file"},
     "overlay": {"types", "images"},
     "processes": {"types"},
+    "exports": {"types", "words", "geometry", "files", "images", "video", "__version__"},
     "data": {"types", "geometry", "files", "images", "mask_files", "video", "processes"},
     "targets": {"types", "geometry", "images", "mask_files", "initializers"},
     "boxes": BASE | {"initializers"},
@@ -48,6 +49,8 @@ ALLOWED = {
     "training": BASE | {"images", "models", "memory", "initializers", "data", "checkpoints", "device"},
     "evaluation": {"types", "geometry", "data", "images", "video", "processes", "threads", "pipeline"},
 }
+# Room of the package's data -> the other rooms it may import.
+ROOMS = {"procedural": set(), "datasets": set(), "masks": {"datasets"}}
 ONLY_IN = {
     "timm": "models/encoder.py",
     "segment_anything": "initializers/sam.py",
@@ -88,6 +91,8 @@ def test_imports_follow_the_design(path):
             assert not inside_package or part == "cli", f"{path} imports {name}"
         if first == "msdeaot_tracker" and inside_package and part in ALLOWED and rest and rest[0] != part:
             assert rest[0] in ALLOWED[part], f"{part} imports {rest[0]}"
+        if part == "data" and (room := relative.parts[1]) in ROOMS and rest[:1] == ["data"] and rest[1] in ROOMS:
+            assert rest[1] == room or rest[1] in ROOMS[room], f"{room} imports {rest[1]}"
         if first == "msdeaot_tracker" and not inside_package:
             public = evaluation.__all__ if rest[:1] == ["evaluation"] else msdeaot_tracker.__all__
             assert rest and rest[-1] in public, f"{path} uses {name}, which is not public"

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from msdeaot_tracker.cli.main import main
-from msdeaot_tracker.data.box_files import read_boxes, read_flags, read_integers
-from msdeaot_tracker.data.box_sequences import DATASETS, Anchor, Interaction, read_dataset
-from msdeaot_tracker.data.trek150_writer import spread_anchors, write_trek150
-from msdeaot_tracker.data.vot_regions import read_regions
+from msdeaot_tracker.data.datasets.box_files import read_boxes, read_flags, read_integers
+from msdeaot_tracker.data.datasets.box_sequences import DATASETS, Anchor, Interaction, read_dataset
+from msdeaot_tracker.data.datasets.trek150_writer import spread_anchors, write_trek150
+from msdeaot_tracker.data.datasets.vot_regions import read_regions
 from msdeaot_tracker.types import InputError
 
 GOLDEN = Path(__file__).parent / "data" / "trek150" / "dataset"

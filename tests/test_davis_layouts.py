@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from msdeaot_tracker.cli.main import main
-from msdeaot_tracker.data.box_sequences import read_dataset
-from msdeaot_tracker.data.catalogue import open_dataset
-from msdeaot_tracker.data.mask_sequences import find_sequences
+from msdeaot_tracker.data.datasets.box_sequences import read_dataset
+from msdeaot_tracker.data.datasets.catalogue import open_dataset
+from msdeaot_tracker.data.datasets.mask_sequences import find_sequences
 from msdeaot_tracker.evaluation import StaticTracker, run_sequence
 from msdeaot_tracker.images import write_image, write_mask
 from msdeaot_tracker.types import InputError

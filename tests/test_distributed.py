@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,3 +70,31 @@ def test_a_loss_that_is_no_number_in_one_process_stops_all(tmp_path):
         in_processes(2, CONFIG, tmp_path, 1)
     found = replay(tmp_path / "replay-0.pt", "cpu").losses
     assert set(found) == {1, 3} and not np.isfinite([*found.values()]).all()  # the micro-batches of process 1
+
+
+def sleep_for_ever(fabric: Fabric, folder: Path) -> None:
+    (folder / str(fabric.global_rank)).touch()
+    time.sleep(600)
+
+
+def test_an_interrupt_of_the_first_process_ends_the_others(tmp_path):
+    """What `kill` sends goes to one process alone, where Ctrl-C in a terminal goes to all."""
+
+    def interrupt_once_all_run() -> None:
+        while len([*tmp_path.iterdir()]) < 2:
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    usual = signal.signal(signal.SIGTERM, interrupt)
+    threading.Thread(target=interrupt_once_all_run, daemon=True).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            launch(make_fabric("cpu", devices=2, precision="32-true"), sleep_for_ever, tmp_path)
+        for process in multiprocessing.active_children():
+            process.join(20)
+        assert not multiprocessing.active_children()
+    finally:
+        signal.signal(signal.SIGTERM, usual)

@@ -22,8 +22,8 @@ from msdeaot_tracker.checkpoints import load_state, save_checkpoint
 from msdeaot_tracker.checkpoints.state_dicts import read_state
 from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.config import ModelConfig, Preset, Stage
-from msdeaot_tracker.data.box_sequences import read_dataset
-from msdeaot_tracker.data.vot_regions import read_regions
+from msdeaot_tracker.data.datasets.box_sequences import read_dataset
+from msdeaot_tracker.data.datasets.vot_regions import read_regions
 from msdeaot_tracker.evaluation.layouts import LAYOUTS
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.types import CheckpointError, InputError

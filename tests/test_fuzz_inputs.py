@@ -19,7 +19,7 @@ from PIL import Image
 from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.cli.options import parse_box, parse_settings
 from msdeaot_tracker.cli.results import check_folder
-from msdeaot_tracker.data.training_boxes import list_videos
+from msdeaot_tracker.data.masks.training_boxes import list_videos
 from msdeaot_tracker.images import as_rgb, mask_objects, palette, read_image, read_mask
 from msdeaot_tracker.targets import as_mask, check_targets
 from msdeaot_tracker.types import InputError

@@ -26,7 +26,7 @@ from PIL import Image
 
 from msdeaot_tracker import load_model
 from msdeaot_tracker.checkpoints.state_dicts import read_pickle
-from msdeaot_tracker.data.box_files import read_boxes
+from msdeaot_tracker.data.datasets.box_files import read_boxes
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 KILLS = int(os.environ.get("MSDEAOT_KILLS", 2))

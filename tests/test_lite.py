@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from msdeaot_tracker import Tracker, load_model
-from msdeaot_tracker.data.clip_config import ClipConfig
-from msdeaot_tracker.data.masked_videos import MaskedFrame, VideoSet
+from msdeaot_tracker.data.datasets.masked_videos import MaskedFrame, VideoSet
 from msdeaot_tracker.data.mixing import DrawnPart, Part
+from msdeaot_tracker.data.procedural.config import ClipConfig
 from msdeaot_tracker.geometry import ellipse, mask_iou, mask_to_box
 from msdeaot_tracker.images import VOID, read_image, read_mask, write_image
 from msdeaot_tracker.initializers import DEFAULT_INITIALIZER, make_initializer

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from msdeaot_tracker.data.contact_sheet import GREEN, Sample, write_contact_sheet
-from msdeaot_tracker.data.egotracks import read_egotracks
-from msdeaot_tracker.data.mask_making import MaskRules, contact_samples, judge_frame
+from msdeaot_tracker.data.datasets.egotracks import read_egotracks
+from msdeaot_tracker.data.datasets.mask_sequences import find_sequences
 from msdeaot_tracker.data.mask_records import claim_folder, read_records, records_path
-from msdeaot_tracker.data.mask_sequences import find_sequences
-from msdeaot_tracker.data.mask_workers import make_dataset, make_in_parallel
-from msdeaot_tracker.data.training_boxes import choose_videos, list_videos
+from msdeaot_tracker.data.masks.making import MaskRules, contact_samples, judge_frame
+from msdeaot_tracker.data.masks.training_boxes import choose_videos, list_videos
+from msdeaot_tracker.data.masks.workers import make_dataset, make_in_parallel
 from msdeaot_tracker.geometry import box_to_mask
 from msdeaot_tracker.images import read_image, read_mask, write_image
 from msdeaot_tracker.types import Box, InputError, MaskEstimate

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from msdeaot_tracker.data.dataset_check import SUSPECT, check_videos
-from msdeaot_tracker.data.video_sets import open_folders
+from msdeaot_tracker.data.datasets.video_sets import open_folders
 from msdeaot_tracker.images import as_rgb, mask_objects, palette, read_image, read_mask, write_image, write_mask
 from msdeaot_tracker.mask_files import ALPHA, INVERTED, PALETTE, SOFT
 from msdeaot_tracker.targets import as_mask, check_image, check_targets

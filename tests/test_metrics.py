@@ -10,6 +10,7 @@ from msdeaot_tracker.evaluation import (
     find_sequences,
     one_pass_ious,
     returns,
+    roc_area,
     run_sequence,
     success_curve,
     success_score,
@@ -38,6 +39,11 @@ ABSENT = [np.nan] * 4
 def test_how_often_an_object_is_found_again(visible, found_on, expected):
     ious = np.array([0.3 if str(t) in found_on else 0.29 for t in range(len(visible))])
     assert returns(ious, np.array([*visible]) == "1", within=3, overlap=0.3) == expected
+
+
+def test_roc_area_counts_pairs_in_order():
+    assert roc_area(np.array([0.9, 0.6]), np.array([0.1, 0.6, 0.7])) == pytest.approx((3 + 1.5) / 6)
+    assert np.isnan(roc_area(np.array([]), np.array([0.1])))
 
 
 def test_box_iou_of_known_pairs():
@@ -179,6 +185,8 @@ def test_a_run_is_scored_frame_by_frame(tmp_path, init):
     assert score.objects[1].success == pytest.approx((20 + 20 + 7 + 0) / (4 * 21))
     # Masks without the first and the last frame: 1, 1/3, and 0 for an answer where there is nothing.
     assert score.objects[1].jaccard == pytest.approx((1 + 1 / 3 + 0) / 3)
+    # An overlap of 1 is a good frame; 1/3, an answer where there is nothing, and none where there is something are not.
+    assert (len(score.objects[1].good), len(score.objects[1].poor)) == (1, 3)
 
 
 def test_every_object_has_its_own_score(tmp_path):

@@ -9,7 +9,7 @@ import torch
 
 from msdeaot_tracker import InputError, Tracker, TrackerError, load_model, override
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig
-from msdeaot_tracker.data import ClipConfig, generate_clip
+from msdeaot_tracker.data.procedural import ClipConfig, generate_clip
 from msdeaot_tracker.device import pick_precision
 from msdeaot_tracker.geometry import mask_iou
 from msdeaot_tracker.models import MSDeAOT

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from msdeaot_tracker.data import ClipConfig, generate_clip
+from msdeaot_tracker.data.procedural import ClipConfig, generate_clip
 
 SEEDS = range(24)
 LONG = ClipConfig(height=72, width=96, frames=40, max_objects=2, vigour=(0.25, 0.5))
@@ -43,7 +43,7 @@ def test_shapes_and_types(clips):
 def test_the_same_in_another_process_and_in_another_order(clips):
     code = (
         "import zlib, cv2\n"
-        "from msdeaot_tracker.data import generate_clip\n"
+        "from msdeaot_tracker.data.procedural import generate_clip\n"
         "cv2.setNumThreads(1)\n"
         "for seed in (5, 3):\n"
         "    clip = generate_clip(seed)\n"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msdeaot_tracker.data.box_sequences import Anchor, BoxSequence, Interaction, read_dataset
+from msdeaot_tracker.data.datasets.box_sequences import Anchor, BoxSequence, Interaction, read_dataset
 from msdeaot_tracker.evaluation import PROTOCOLS, list_jobs, run_job, shard_jobs
 from msdeaot_tracker.evaluation.realtime import run_realtime
 from msdeaot_tracker.types import Box, FrameResult, InputError

@@ -11,12 +11,12 @@ import torch
 
 from msdeaot_tracker import InputError
 from msdeaot_tracker.cli.main import main
-from msdeaot_tracker.data.clip_config import ClipConfig
 from msdeaot_tracker.data.cut_outs import Photographs, make_cut_out
-from msdeaot_tracker.data.image_sets import open_photographs, open_stills
-from msdeaot_tracker.data.masked_videos import VideoSet, held_out, hold_out
+from msdeaot_tracker.data.datasets.image_sets import open_photographs, open_stills
+from msdeaot_tracker.data.datasets.masked_videos import VideoSet, held_out, hold_out
 from msdeaot_tracker.data.mixing import DrawnPart, MixConfig, MixedBatches, Part
-from msdeaot_tracker.data.procedural import generate_clip
+from msdeaot_tracker.data.procedural.clip import generate_clip
+from msdeaot_tracker.data.procedural.config import ClipConfig
 from msdeaot_tracker.images import write_image, write_mask
 from msdeaot_tracker.training.recipes import find_recipe
 

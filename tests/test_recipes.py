@@ -11,7 +11,7 @@ from test_training_data import LAYOUTS
 from msdeaot_tracker import InputError
 from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.config import PRESETS, MemoryConfig, ModelConfig, Preset, Stage, find_preset
-from msdeaot_tracker.data.catalogue import DATASETS
+from msdeaot_tracker.data.datasets.catalogue import DATASETS
 from msdeaot_tracker.data.mixing import MixConfig
 from msdeaot_tracker.evaluation.published import PUBLISHED
 from msdeaot_tracker.initializers.lite_net import BoxToMaskNet

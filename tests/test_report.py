@@ -16,7 +16,7 @@ from PIL import Image
 from msdeaot_tracker import PRESETS
 from msdeaot_tracker.checkpoints.zoo import MANIFEST
 from msdeaot_tracker.cli.main import _parser, main
-from msdeaot_tracker.data.box_sequences import BoxSequence, read_dataset
+from msdeaot_tracker.data.datasets.box_sequences import BoxSequence, read_dataset
 from msdeaot_tracker.evaluation import claim_results, score, write_results
 from msdeaot_tracker.evaluation.layouts import LAYOUTS
 from msdeaot_tracker.evaluation.report import html_page

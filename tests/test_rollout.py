@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from msdeaot_tracker import InputError, Tracker
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig
-from msdeaot_tracker.data.procedural import ClipConfig, generate_clip
+from msdeaot_tracker.data.procedural.clip import ClipConfig, generate_clip
 from msdeaot_tracker.images import VOID
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.models.encoder import SwinEncoder, build_encoder

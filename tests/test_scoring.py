@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from msdeaot_tracker.cli.main import main
-from msdeaot_tracker.data.box_sequences import BoxSequence, read_dataset
+from msdeaot_tracker.data.datasets.box_sequences import BoxSequence, read_dataset
 from msdeaot_tracker.evaluation import (
     lasot_curves,
     normalized_center_error,

@@ -7,11 +7,15 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import msdeaot_tracker
 from msdeaot_tracker import checkpoints
 from msdeaot_tracker.cli.main import COMMANDS
+from msdeaot_tracker.cli.results import ResultWriter
+from msdeaot_tracker.types import Box, FrameResult
+from msdeaot_tracker.video import Frame
 
 GOLDEN = Path(__file__).parent / "data" / "trek150"
 # The modules of the package whose import loads torch; no other's may.
@@ -20,7 +24,7 @@ MAY_LOAD_TORCH = (
     *("models", "models.*", "training.*"),
     *("checkpoints.convert", "checkpoints.imagenet", "checkpoints.io", "checkpoints.state_dicts"),
     *("cli.train_*", "cli.validation"),
-    *("data.batches", "data.dataset_check", "data.mask_workers", "data.mixing"),
+    *("data.batches", "data.dataset_check", "data.masks.workers", "data.mixing"),
     *("initializers.alpha_refine*", "initializers.box_prompt", "initializers.lite*", "initializers.sam*"),
 )
 # In a process in which `import torch` fails, and which prints a list.
@@ -72,6 +76,10 @@ def test_only_the_listed_modules_load_torch():
 def test_help_texts_and_commands_that_only_read_files_do_without_torch(tmp_path):
     dataset = [str(GOLDEN / "dataset"), "--dataset", "trek150"]
     results = ["--results", str(GOLDEN / "results")]
+    given = {1: Box(0, 0, 1, 1)}
+    with ResultWriter(tmp_path / "run", {"source": "clip.mp4", "fps": 20}, given, None, overlay=False) as writer:
+        result = FrameResult(0, np.ones((1, 1), np.int32), given, {1: 1.0})
+        writer.write(Frame(0, np.zeros((1, 1, 3), np.uint8), 0.0, ""), result, 0.1)
     commands = [
         ["--version"],
         ["--help"],
@@ -86,6 +94,7 @@ def test_help_texts_and_commands_that_only_read_files_do_without_torch(tmp_path)
         ["weights", "verify", "--dir", str(tmp_path)],
         ["registry"],
         ["data", "list"],
+        ["export", str(tmp_path / "run"), "--format", "csv,jsonl,mot,yolo,davis"],
     ]
     assert run_without_torch(f"failing_commands({commands!r})") == []
     (failed,) = run_without_torch("failing_commands([['train', '--list']])")

@@ -18,7 +18,7 @@ from msdeaot_tracker.checkpoints import save_checkpoint
 from msdeaot_tracker.checkpoints.io import write_tensors
 from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.config import MemoryConfig, find_preset
-from msdeaot_tracker.data.procedural import ClipConfig, generate_clip
+from msdeaot_tracker.data.procedural.clip import ClipConfig, generate_clip
 from msdeaot_tracker.images import write_image, write_mask
 from msdeaot_tracker.initializers import make_initializer
 from msdeaot_tracker.initializers.lite import FORMAT, save_lite

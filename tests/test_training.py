@@ -20,7 +20,7 @@ from msdeaot_tracker.checkpoints import load_state
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig
 from msdeaot_tracker.data.batches import BatchConfig
 from msdeaot_tracker.data.mixing import DrawnPart
-from msdeaot_tracker.data.procedural import ClipConfig
+from msdeaot_tracker.data.procedural.clip import ClipConfig
 from msdeaot_tracker.initializers.lite_net import BoxToMaskNet
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.training.box_to_mask import BoxToMaskConfig, BoxToMaskTrainer

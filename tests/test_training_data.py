@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader
 
 from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.data.augmentation import Augmentation
-from msdeaot_tracker.data.catalogue import DATASETS, open_dataset
 from msdeaot_tracker.data.dataset_check import check_videos
+from msdeaot_tracker.data.datasets.catalogue import DATASETS, open_dataset
+from msdeaot_tracker.data.datasets.masked_videos import VideoSet, object_ids, read_frame
 from msdeaot_tracker.data.mask_records import FrameRecord, RecordFile, records_path
-from msdeaot_tracker.data.masked_videos import VideoSet, object_ids, read_frame
 from msdeaot_tracker.data.mixing import MixConfig, MixedBatches, Part, choose_frames
 from msdeaot_tracker.images import read_image, write_image, write_mask
 from msdeaot_tracker.types import InputError

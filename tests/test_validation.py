@@ -15,8 +15,8 @@ from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.cli.validation import PROCEDURAL, track_and_score, validation_sequences
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig, find_preset
 from msdeaot_tracker.data.batches import BatchConfig
-from msdeaot_tracker.data.held_out import HeldOut
-from msdeaot_tracker.data.mask_sequences import find_sequences
+from msdeaot_tracker.data.datasets.mask_sequences import find_sequences
+from msdeaot_tracker.data.procedural.held_out import HeldOut
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.training.config import TrainConfig
 from msdeaot_tracker.training.engine import make_fabric

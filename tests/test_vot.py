@@ -15,7 +15,7 @@ import pytest
 from msdeaot_integration import registry_path, stack_path, toolkit
 from msdeaot_integration.workspace import Region, spread_anchors, write_sequence, write_workspace
 
-from msdeaot_tracker.data import ClipConfig, generate_clip
+from msdeaot_tracker.data.procedural import ClipConfig, generate_clip
 
 pytest.importorskip("vot", reason="needs the extra `vot`")
 

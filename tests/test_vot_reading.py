@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msdeaot_tracker.data.box_sequences import read_dataset
+from msdeaot_tracker.data.datasets.box_sequences import read_dataset
 from msdeaot_tracker.evaluation import list_jobs
 
 pytest.importorskip("vot", reason="needs the extra `vot`")

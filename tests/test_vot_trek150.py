@@ -17,7 +17,7 @@ from msdeaot_integration.workspace import parse_interactions, write_sequence
 
 from msdeaot_tracker import InputError
 from msdeaot_tracker.cli.main import main
-from msdeaot_tracker.data.box_sequences import read_dataset
+from msdeaot_tracker.data.datasets.box_sequences import read_dataset
 from msdeaot_tracker.evaluation import StaticTracker, find_protocol, list_jobs, run_job, score, write_results
 
 pytest.importorskip("vot", reason="needs the extra `vot`")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msdeaot_tracker.data.box_sequences import read_dataset
+from msdeaot_tracker.data.datasets.box_sequences import read_dataset
 from msdeaot_tracker.evaluation import do_jobs, do_jobs_in_processes, do_jobs_with_ray, list_jobs
 from msdeaot_tracker.types import Box, FrameResult, InputError, TrackerError
 

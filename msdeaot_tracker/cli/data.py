@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from ..data.catalogue import DATASETS, find_dataset, open_dataset
 from ..data.clip_sheet import write_clip_sheet
-from ..data.held_out import KINDS, HeldOut, write_frames, write_sequence
-from ..data.masked_videos import VideoSet, read_frame
+from ..data.datasets.catalogue import DATASETS, find_dataset, open_dataset
+from ..data.datasets.masked_videos import VideoSet, read_frame
+from ..data.procedural.held_out import KINDS, HeldOut, write_frames, write_sequence
 from ..images import IMAGE_SUFFIXES
 from ..types import InputError
 from ..words import counted

@@ -6,8 +6,8 @@ import argparse
 import logging
 from pathlib import Path
 
-from ..data.box_sequences import DATASETS, Interaction, read_dataset
-from ..data.trek150_writer import write_trek150
+from ..data.datasets.box_sequences import DATASETS, Interaction, read_dataset
+from ..data.datasets.trek150_writer import write_trek150
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..data import Clip, ClipConfig, generate_clip
+from ..data.procedural import Clip, ClipConfig, generate_clip
 from ..geometry import mask_to_box
 from ..images import read_image
 from ..overlay import OverlayWriter

@@ -14,11 +14,13 @@ from tqdm import tqdm
 
 from ..evaluation import (
     FOUND_WITHIN,
+    GOOD,
     Sequence,
     SequenceScore,
     StaticTracker,
     VideoTracker,
     find_sequences,
+    roc_area,
     run_sequence,
 )
 from ..types import InputError, TrackerError
@@ -78,6 +80,12 @@ def run(args: argparse.Namespace) -> int:
     if returns := sum(o.returns for o in objects):
         found = sum(o.found for o in objects)
         print(f"found again within {FOUND_WITHIN} frames of coming back: {found} of {returns}")
+    good, poor = (np.concatenate([getattr(o, kind) for o in objects] or [[]]) for kind in ("good", "poor"))
+    if len(good) and len(poor):
+        print(
+            f"scores tell overlaps above {GOOD:g} from others: ROC area {roc_area(good, poor):.3f} "
+            f"({len(good)} and {len(poor)} frames)"
+        )
     if left_out:
         print(f"{len(left_out)} of {len(scores) + len(left_out)} sequences left out")
     noted = any(sequence.problems for sequence in sequences)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ..checkpoints import file_sha256
 from ..config import config_as_dict
-from ..data.box_sequences import DATASETS, read_dataset
+from ..data.datasets.box_sequences import DATASETS, read_dataset
 from ..evaluation import (
     DATASET_FOLDERS,
     PROTOCOLS,

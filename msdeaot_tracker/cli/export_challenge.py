@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..data.box_sequences import read_dataset
+from ..data.datasets.box_sequences import read_dataset
 from ..evaluation import check_submission, results_folder, write_submission
 from ..types import InputError
 

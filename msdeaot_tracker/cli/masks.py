@@ -12,9 +12,9 @@ from typing import Any
 from tqdm import tqdm
 
 from ..data.contact_sheet import write_contact_sheet
-from ..data.mask_making import MaskRules, Segmenter, contact_samples
 from ..data.mask_records import KEPT, REJECTED, UNREADABLE, VideoReport, claim_folder
-from ..data.training_boxes import LAYOUTS, choose_videos, list_videos
+from ..data.masks.making import MaskRules, Segmenter, contact_samples
+from ..data.masks.training_boxes import LAYOUTS, choose_videos, list_videos
 from ..initializers import make_initializer
 from ..types import InputError
 from ..words import counted
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..data.mask_workers import make_dataset, make_in_parallel
+    from ..data.masks.workers import make_dataset, make_in_parallel
     from ..device import pick_device
 
     layout, folder = args.boxes

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .. import __version__
-from ..data.box_sequences import DATASETS, read_dataset
-from ..data.box_types import BoxSequence
+from ..data.datasets.box_sequences import DATASETS, read_dataset
+from ..data.datasets.box_types import BoxSequence
 from ..evaluation import DATASET_FOLDERS, PROTOCOLS, results_folder
 from ..evaluation.clips import clip_uri
 from ..evaluation.layouts import LAYOUTS, TREK150, Layout

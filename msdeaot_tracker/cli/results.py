@@ -1,4 +1,4 @@
-"""The folder that `msdeaot track` fills: boxes, masks, overlay and result.json, whole whenever the run ends."""
+"""The folder that `msdeaot track` fills: boxes, scores, masks, overlay and result.json, whole whenever the run ends."""
 
 from __future__ import annotations
 
@@ -8,33 +8,32 @@ import re
 import signal
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from ..exports import EXPORT, exported_files, remove_exports
+from ..exports.folder import FRAMES, MASKS, SUMMARY, frame_line, mask_name
 from ..files import PART, whole_file
 from ..images import write_mask
 from ..overlay import OverlayWriter
 from ..types import Box, FrameResult, InputError, TrackerError
 from ..video import Frame
 
-SUMMARY, OVERLAY, MASKS = "result.json", "overlay.mp4", "masks"
+OVERLAY = "overlay.mp4"
 _ABSENT = Box(*(float("nan"),) * 4)
-_FILE = re.compile(r"boxes(_\d+)?\.txt|overlay\.mp4")
+_FILE = re.compile(r"boxes(_\d+)?\.txt|overlay\.mp4|frames\.jsonl")
 _MASK = re.compile(r"(\d{8,12})\.png(\.part)?")
-
-
-def mask_name(index: int) -> str:
-    """Of the mask of a frame, by its number in the source."""
-    return f"{index:08d}.png"
 
 
 class ResultWriter:
     """Writes a run frame by frame, as a context manager.
 
     `boxes.txt` (`boxes_<id>.txt` for each of several objects): x,y,w,h per frame, first the given box; nan,nan,nan,nan
-    where the object is absent. `masks/<frame>.png`: indexed, numbered as in the source. `overlay.mp4`. `result.json`:
-    `about`, the `files` beside the masks, then what is known of the frames; its `status` is "running" until the end,
-    then "complete", "stopped" (by the user, in the window), "interrupted" (Ctrl-C) or "failed" (with the `error`).
+    where the object is absent. `frames.jsonl`: a line per frame, see `exports.folder.frame_line`. `masks/<frame>.png`:
+    indexed, numbered as in the source. `overlay.mp4`. `result.json`: `about`, the `files` beside the masks, then what
+    is known of the frames; its `status` is "running" until the end, then "complete", "stopped" (by the user, in the
+    window), "interrupted" (Ctrl-C) or "failed" (with the `error`).
     """
 
     def __init__(
@@ -46,9 +45,11 @@ class ResultWriter:
         inputs: Iterable[Path] = (),
         *,
         views: bool = False,
+        overlay: bool = True,
+        masks: bool = True,
     ):
         """given: the boxes that the first frame's objects were given with, or those of their masks.
-        views: show in the overlay where the network looked.
+        views: show in the overlay where the network looked. overlay, masks: whether to write them.
 
         What the result.json of an earlier run lists is removed. OSError: the folder cannot be written. InputError as in
         `check_folder`.
@@ -57,19 +58,24 @@ class ResultWriter:
         self.status = "complete"
         self._folder, self._given = folder, given
         names = box_files(given)
-        files = [OVERLAY, *names.values()]
+        files = [*([OVERLAY] if overlay else []), FRAMES, *names.values()]
         self._summary: dict[str, Any] = {**about, "files": files, "status": "running", "error": None}
         self._frames: dict[str, list] = {"seconds": [], "timestamps": []}
         self._absent: dict[int, list[int]] = {object_id: [] for object_id in given}
+        self._scores: dict[int, Scores] = {}
         self._first_frame: int | None = None
-        (folder / MASKS).mkdir(parents=True, exist_ok=True)
+        self._masks = folder / MASKS if masks else None
+        (self._masks or folder).mkdir(parents=True, exist_ok=True)
         for path in earlier:
             if path.name != SUMMARY:  # last of all replaced: until then it lists the others
                 path.unlink()
+        remove_exports(folder / EXPORT)
         self._write_summary()
         self._files = ExitStack()
-        self._boxes = {object_id: self._open_boxes(name) for object_id, name in names.items()}
-        self._overlay = self._files.enter_context(OverlayWriter(folder / OVERLAY, fps, views=views))
+        self._boxes = {object_id: self._open_lines(name) for object_id, name in names.items()}
+        self._lines = self._open_lines(FRAMES)
+        video = OverlayWriter(folder / OVERLAY, fps, views=views) if overlay else None
+        self._overlay = video and self._files.enter_context(video)
 
     def write(self, frame: Frame, result: FrameResult, seconds: float) -> None:
         """seconds: what tracking this frame took."""
@@ -84,9 +90,14 @@ class ResultWriter:
             file.write(",".join(f"{side:.8g}" for side in boxes[object_id] or _ABSENT) + "\n")
             if result.boxes[object_id] is None:
                 self._absent[object_id].append(frame.index)
-        with whole_file(self._folder / MASKS / mask_name(frame.index)) as partial:
-            write_mask(partial, result.labels)
-        self._overlay.write(frame.image, result, frame.time)
+        if self._masks is not None:
+            with whole_file(self._masks / mask_name(frame.index)) as partial:
+                write_mask(partial, result.labels)
+        if self._overlay is not None:
+            self._overlay.write(frame.image, result, frame.time)
+        self._lines.write(frame_line(frame, result, boxes) + "\n")
+        for object_id, score in result.scores.items():
+            self._scores.setdefault(object_id, Scores()).add(frame.index, score)
         self._frames["seconds"].append(round(seconds, 6))
         self._frames["timestamps"].append(frame.time)
 
@@ -118,14 +129,34 @@ class ResultWriter:
         self._summary["status"] = self.status
         self._write_summary()
 
-    def _open_boxes(self, name: str) -> TextIO:
+    def _open_lines(self, name: str) -> TextIO:
         return self._files.enter_context((self._folder / name).open("w", buffering=1, encoding="ascii"))
 
     def _write_summary(self) -> None:
         """In one step: the file is a whole one at any time."""
-        frames = {"first": self._first_frame, "count": self.frames_written, **self._frames, "absent": self._absent}
+        scores = {object_id: vars(of) for object_id, of in self._scores.items()}
+        frames = {
+            **{"first": self._first_frame, "count": self.frames_written, "file": FRAMES},
+            **{**self._frames, "absent": self._absent, "scores": scores},
+        }
         with whole_file(self._folder / SUMMARY) as partial:
             partial.write_text(json.dumps({**self._summary, "frames": frames}, indent=1), encoding="utf-8")
+
+
+@dataclass
+class Scores:
+    """An object's scores over the frames so far; each is in `frames.jsonl`."""
+
+    mean: float = 0.0
+    lowest: float = 1.0
+    lowest_frame: int | None = None
+    frames: int = 0
+
+    def add(self, frame: int, score: float) -> None:
+        self.frames += 1
+        self.mean += (score - self.mean) / self.frames
+        if self.lowest_frame is None or score < self.lowest:
+            self.lowest, self.lowest_frame = score, frame
 
 
 class StopOnInterrupt:
@@ -155,7 +186,7 @@ def check_folder(folder: Path, object_ids: Iterable[int], inputs: Iterable[Path]
     run's result.json lists, or one of the inputs.
     """
     earlier = _earlier_files(folder)
-    names = [SUMMARY, OVERLAY, *box_files(object_ids).values()]
+    names = [SUMMARY, OVERLAY, FRAMES, *box_files(object_ids).values()]
     in_the_way = [folder / name for name in names] + _children(folder / MASKS)
     for path in in_the_way:
         if os.path.lexists(path) and path not in earlier:
@@ -163,7 +194,7 @@ def check_folder(folder: Path, object_ids: Iterable[int], inputs: Iterable[Path]
                 f"{path} is not from an earlier run of this command; choose another folder for the results"
             )
     used = {path.resolve() for path in inputs}
-    for path in sorted({*earlier, *in_the_way, folder / MASKS}):
+    for path in sorted({*earlier, *in_the_way, folder / MASKS, *exported_files(folder / EXPORT)}):
         if path.resolve() in used:
             raise InputError(f"{path} is read by this run, and would be replaced by it: choose another folder")
     return sorted(earlier)
@@ -192,8 +223,8 @@ def _earlier_files(folder: Path) -> set[Path]:
         return set()  # none, or not one of ours, which is then in the way
     found = {folder / f"{name}{suffix}" for name in (SUMMARY, *names) for suffix in ("", PART)}
     if was_killed:  # it could not note its last count: there is a line for every frame that was begun
-        boxes = [folder / name for name in names if name != OVERLAY and (folder / name).is_file()]
-        count = max([count, *(path.read_bytes().count(b"\n") for path in boxes)])
+        lines = [folder / name for name in names if name != OVERLAY and (folder / name).is_file()]
+        count = max([count, *(path.read_bytes().count(b"\n") for path in lines)])
     for path in _children(folder / MASKS):
         match = _MASK.fullmatch(path.name)
         if match and first <= int(match[1]) < first + count:

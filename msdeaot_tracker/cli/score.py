@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from ..data.box_sequences import DATASETS, read_dataset
+from ..data.datasets.box_sequences import DATASETS, read_dataset
 from ..evaluation import PROTOCOLS, results_folder, score
 from ..evaluation.layouts import LAYOUTS, TREK150
 from .evaluate_dataset import EXIT_INCOMPLETE

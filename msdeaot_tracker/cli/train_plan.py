@@ -13,7 +13,7 @@ from torch import nn
 from ..checkpoints import load_imagenet, load_state
 from ..checkpoints.io import read_weights
 from ..config import find_preset, override
-from ..data.catalogue import find_dataset
+from ..data.datasets.catalogue import find_dataset
 from ..initializers.lite import load_lite
 from ..initializers.lite_net import BoxToMaskNet
 from ..models import MSDeAOT

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.held_out import HeldOut
+from ..data.procedural.held_out import HeldOut
 from ..evaluation import SequenceScore, find_sequences, run_sequence
 from ..evaluation.runner import TruthSequence
 from ..tracker import Tracker

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..data.box_files import read_integers
-from ..data.box_sequences import read_dataset
-from ..data.box_types import BoxSequence, Interaction
-from ..data.mask_sequences import read_sequence
+from ..data.datasets.box_files import read_integers
+from ..data.datasets.box_sequences import read_dataset
+from ..data.datasets.box_types import BoxSequence, Interaction
+from ..data.datasets.mask_sequences import read_sequence
 from ..types import InputError
 
 LAYOUTS = ("trek150", "lasot", "got10k", "davis")

@@ -1,6 +1,4 @@
-"""Video to train and test on."""
+"""Video to train and test on, in three rooms: `procedural` draws it, `datasets` reads it, `masks` makes masks of boxes.
 
-from msdeaot_tracker.data.clip_config import ClipConfig
-from msdeaot_tracker.data.procedural import Clip, generate_clip
-
-__all__ = ["Clip", "ClipConfig", "generate_clip"]
+Beside them lies what takes clips from all three: augmentation, mixing, sheets of pictures.
+"""

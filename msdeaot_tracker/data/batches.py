@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .procedural import ClipConfig, generate_clip
+from .procedural.clip import ClipConfig, generate_clip
 
 # frames uint8 [B, T, 3, S, S] and labels uint8 [B, T, S, S], objects 1..n of the first frame
 Batch = tuple[Tensor, Tensor]

@@ -11,8 +11,8 @@ import numpy as np
 from ..geometry import mask_to_box
 from ..images import VOID, read_image
 from ..types import InputError
-from .masked_videos import VideoSet, read_frame
-from .sprites import Bending, random_modes
+from .datasets.masked_videos import VideoSet, read_frame
+from .procedural.sprites import Bending, random_modes
 
 _ATTEMPTS = 50  # pictures looked at for an object before giving up
 _SMALLEST = 14  # pixels; shorter sides show too little to be enlarged

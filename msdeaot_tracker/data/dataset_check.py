@@ -13,7 +13,7 @@ import numpy as np
 from ..images import read_image, read_mask_and_notes
 from ..mask_files import ALPHA, INVERTED, PALETTE, SOFT
 from ..types import InputError
-from .masked_videos import MaskedFrame, VideoSet, object_ids
+from .datasets.masked_videos import MaskedFrame, VideoSet, object_ids
 from .mixing import MixConfig
 
 MISSING = "missing frames"

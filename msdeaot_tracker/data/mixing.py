@@ -18,10 +18,10 @@ from ..images import VOID
 from ..types import InputError
 from .augmentation import Augmentation, MaskedClip, clip_of_still, clip_of_video, paste
 from .batches import Batch
-from .clip_config import ClipConfig
-from .masked_videos import VideoSet, object_ids, read_frame
-from .procedural import generate_clip
-from .scene import Props
+from .datasets.masked_videos import VideoSet, object_ids, read_frame
+from .procedural.clip import generate_clip
+from .procedural.config import ClipConfig
+from .procedural.scene import Props
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """How well a tracker does on sequences whose truth is known."""
 
-from ..data.mask_sequences import Sequence, find_sequences
+from ..data.datasets.mask_sequences import Sequence, find_sequences
 from .averages import (
     RunBoxes,
     SequenceRuns,
@@ -28,6 +28,7 @@ from .metrics import (
     recall,
     returns,
     robustness_curve,
+    roc_area,
     success_curve,
     success_score,
     trek150_curves,
@@ -44,7 +45,7 @@ from .results import (
     results_folder,
     write_results,
 )
-from .runner import FOUND_WITHIN, ObjectScore, SequenceScore, StaticTracker, VideoTracker, run_sequence
+from .runner import FOUND_WITHIN, GOOD, ObjectScore, SequenceScore, StaticTracker, VideoTracker, run_sequence
 from .scoring import score
 from .workers import Outcome, do_jobs, do_jobs_in_processes
 
@@ -52,6 +53,7 @@ __all__ = [
     "DATASET_FOLDERS",
     "ERROR_THRESHOLDS",
     "FOUND_WITHIN",
+    "GOOD",
     "PIXEL_THRESHOLDS",
     "PROTOCOLS",
     "ROBUSTNESS_THRESHOLDS",
@@ -98,6 +100,7 @@ __all__ = [
     "results_folder",
     "returns",
     "robustness_curve",
+    "roc_area",
     "run_job",
     "run_sequence",
     "save_result",

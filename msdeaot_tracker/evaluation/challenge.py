@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..data.box_types import BoxSequence
+from ..data.datasets.box_types import BoxSequence
 from ..types import InputError
 from .protocols import find_protocol
 from .results import read_results

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..data.box_types import BoxSequence
+from ..data.datasets.box_types import BoxSequence
 from ..images import read_image
 from ..types import InputError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.box_types import BoxSequence
+from ..data.datasets.box_types import BoxSequence
 from ..images import read_image
 from ..pipeline import read_ahead
 from ..types import Box, InputError

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data.box_files import parse_numbers, read_text
+from ..data.datasets.box_files import parse_numbers, read_text
 from ..types import InputError
 from .results import list_trackers
 

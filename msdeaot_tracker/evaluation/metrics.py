@@ -108,6 +108,17 @@ def returns(ious: np.ndarray, visible: np.ndarray, *, within: int, overlap: floa
     return len(back), found
 
 
+def roc_area(high: np.ndarray, low: np.ndarray) -> float:
+    """Probability that a value of `high` exceeds one of `low`, both float [N]; a tie counts one half.
+
+    NaN if one of them is empty.
+    """
+    if not len(high) or not len(low):
+        return float("nan")
+    high, low = np.asarray(high)[:, None], np.asarray(low)[None]
+    return float((high > low).mean() + 0.5 * (high == low).mean())
+
+
 def trek150_curves(predicted: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
     """Success [21], normalized precision [51] and generalized success robustness [51] of one run, boxes [N, 4].
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..data.box_types import BoxSequence
+from ..data.datasets.box_types import BoxSequence
 from ..types import InputError
 
 

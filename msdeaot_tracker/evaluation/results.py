@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.box_files import read_boxes
+from ..data.datasets.box_files import read_boxes
 from ..types import InputError
 from .protocols import PROTOCOLS
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -18,6 +18,7 @@ Init = Literal["mask", "box"]
 ABSENT = (np.nan,) * 4
 FOUND_WITHIN = 30  # frames after an object has come back
 _FOUND = 0.3  # overlap of the boxes from which on it counts as found
+GOOD = 0.5  # overlap of the masks above which a frame counts as well tracked
 
 
 class VideoTracker(Protocol):
@@ -29,7 +30,7 @@ class VideoTracker(Protocol):
 
 
 class TruthSequence(Protocol):
-    """All that a pass sees of a sequence: `data.mask_sequences.Sequence` says what each is."""
+    """All that a pass sees of a sequence: `data.datasets.mask_sequences.Sequence` says what each is."""
 
     @property
     def name(self) -> str: ...
@@ -64,6 +65,8 @@ class ObjectScore:
     jaccard: float  # mean J of the masks; as in DAVIS, the first frame (given) and the last are left out
     returns: int = 0  # how often the object came back after frames without it
     found: int = 0  # how often it was then found within FOUND_WITHIN frames
+    good: tuple[float, ...] = ()  # the tracker's scores on frames after the first whose masks overlap by more than GOOD
+    poor: tuple[float, ...] = ()  # and on the others, those without the object among them
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def run_sequence(
     predicted: dict[int, list[Box]] = {object_id: [] for object_id in given}
     truth: dict[int, list[Box]] = {object_id: [] for object_id in given}
     overlaps: dict[int, dict[int, float]] = {object_id: {} for object_id in given}  # by frame
+    said: dict[int, list[tuple[float, bool]]] = {object_id: [] for object_id in given}  # score, well tracked
     seconds = 0.0
     with read_ahead((sequence.image(index), sequence.masks(index)) for index in range(len(sequence))) as frames:
         for index, (image, masks) in enumerate(frames):
@@ -96,19 +100,27 @@ def run_sequence(
                 predicted[object_id].append(result.boxes[object_id] or ABSENT)
                 truth[object_id].append(mask_to_box(mask) or ABSENT)
                 overlaps[object_id][index] = mask_iou(result.masks[object_id], mask)
+                good = bool(mask.any()) and overlaps[object_id][index] > GOOD
+                said[object_id].append((result.scores[object_id], good))
             progress()
     inner = range(1, len(sequence) - 1)
     scores = {
-        object_id: _score(np.array(predicted[object_id]), np.array(truth[object_id]), of, inner)
+        object_id: _score(np.array(predicted[object_id]), np.array(truth[object_id]), of, inner, said[object_id][1:])
         for object_id, of in overlaps.items()
     }
     return SequenceScore(sequence.name, len(sequence), scores, seconds / len(sequence))
 
 
-def _score(predicted: np.ndarray, truth: np.ndarray, overlaps: Mapping[int, float], inner: range) -> ObjectScore:
+def _score(
+    predicted: np.ndarray,
+    truth: np.ndarray,
+    overlaps: Mapping[int, float],
+    inner: range,
+    said: Sequence[tuple[float, bool]],
+) -> ObjectScore:
     """Boxes [N, 4] on the frames with truth, NaN where there is none; the overlaps of the masks, by frame.
 
-    inner: the frames that J is a mean over, where they have truth.
+    inner: the frames that J is a mean over, where they have truth. said: scores, and whether the frame is a GOOD one.
     """
     visible = ~np.isnan(truth).any(axis=1)
     back = returns(box_iou(predicted, truth), visible, within=FOUND_WITHIN, overlap=_FOUND)
@@ -116,4 +128,6 @@ def _score(predicted: np.ndarray, truth: np.ndarray, overlaps: Mapping[int, floa
         success_score(one_pass_ious(predicted, truth)),
         float(np.mean([overlaps[index] for index in overlaps if index in inner] or [*overlaps.values()])),
         *back,
+        tuple(score for score, good in said if good),
+        tuple(score for score, good in said if not good),
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.box_types import BoxSequence
+from ..data.datasets.box_types import BoxSequence
 from ..types import InputError
 from .averages import (
     Average,

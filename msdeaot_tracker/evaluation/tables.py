@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data.box_files import read_text
-from ..data.box_types import BoxSequence
+from ..data.datasets.box_files import read_text
+from ..data.datasets.box_types import BoxSequence
 from ..types import InputError
 from .averages import SequenceRuns
 from .layouts import LAYOUTS, TREK150, Layout

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..types import Box, InputError, MaskEstimate
+from ..types import Box, InputError, MaskEstimate, Points
 from ..words import did_you_mean
 
 if TYPE_CHECKING:
@@ -28,6 +28,19 @@ class Initializer(Protocol):
 
         image: uint8 [H, W, 3] RGB.
         box:   in pixels, inside the image and with an area (`geometry.clip_box` sees to both).
+        """
+        ...
+
+
+@runtime_checkable
+class PointInitializer(Protocol):
+    """An initializer that takes clicks as well."""
+
+    def from_points(self, image: np.ndarray, points: Points) -> MaskEstimate:
+        """The object that the clicks mean, or the mask that comes with them corrected.
+
+        image:  uint8 [H, W, 3] RGB.
+        points: as `targets.check_points` leaves them; at least one foreground point, a box or a mask.
         """
         ...
 

@@ -14,9 +14,10 @@ import torch
 from ..checkpoints.state_dicts import check_tensors, read_tensors, write_tensors
 from ..device import explain_out_of_memory, pick_device
 from ..geometry import ellipse_in_box
-from ..types import Box, CheckpointError, InputError, MaskEstimate
+from ..types import Box, CheckpointError, InputError, MaskEstimate, Points
 from .box_crop import CROP, GREY, crop_side, into_crop, warp
 from .lite_net import STRIDE, BoxToMaskNet
+from .lite_points import box_by_points
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ class Lite:
     """Masks from a crop around the box, scaled so that a small box is as good as a large one.
 
     `confidence` of an estimate is the overlap (IoU) with the truth that the network expects of its mask.
-    Falls back to the ellipse inscribed in the box, with a warning, when no pixel is likely enough.
+    Falls back to the ellipse inscribed in the box, with a warning, when no pixel is likely enough. Of points it makes
+    boxes, see `box_by_points`.
     """
 
     def __init__(
@@ -66,6 +68,9 @@ class Lite:
             mask = ellipse_in_box(box, height, width)
             return MaskEstimate(mask, "lite", details={"fallback": reason}, confidence=0.0)
         return MaskEstimate(mask, "lite", probability, confidence=confidence)
+
+    def from_points(self, image: np.ndarray, points: Points) -> MaskEstimate:
+        return box_by_points(self, image, points)
 
     @torch.inference_mode()
     def _run(self, crop: np.ndarray, box: Box) -> tuple[np.ndarray, float]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..data.masked_videos import object_ids, read_frame
+from ..data.datasets.masked_videos import object_ids, read_frame
 from ..data.mixing import DrawnPart, Part
 from ..geometry import mask_to_box
 from ..images import VOID

@@ -67,11 +67,15 @@ def launch(fabric: Fabric, function: Callable[..., Any], *args: Any) -> Any:
     """function(fabric, *args) in every process of the run -> what it returns in the first.
 
     The function is one that other processes can import, and its arguments can be pickled. What it raises on purpose
-    (TrackerError, ImportError, OSError) is raised here as it was.
+    (TrackerError, ImportError, OSError) is raised here as it was. An interrupt of this process ends them all.
     """
     call = _Call(function, args)
     try:
         return fabric.launch(call)
+    except KeyboardInterrupt:
+        for process in multiprocessing.active_children():  # else the interpreter waits for them before it ends
+            process.terminate()
+        raise
     except ProcessRaisedException:
         if call.errors.empty():
             raise

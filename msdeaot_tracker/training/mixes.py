@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..data.catalogue import find_dataset, open_dataset
-from ..data.clip_config import ClipConfig
 from ..data.cut_outs import Photographs
-from ..data.masked_videos import VideoSet, held_out, hold_out
+from ..data.datasets.catalogue import find_dataset, open_dataset
+from ..data.datasets.masked_videos import VideoSet, held_out, hold_out
 from ..data.mixing import DrawnPart, MixConfig, Part
+from ..data.procedural.config import ClipConfig
 from ..types import InputError
 from .crops import CropConfig
 from .sources import CropSource, MixedSource

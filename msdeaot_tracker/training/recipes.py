@@ -7,8 +7,8 @@ from dataclasses import replace
 from ..config import Preset
 from ..data.augmentation import Augmentation
 from ..data.batches import BatchConfig
-from ..data.clip_config import ClipConfig
 from ..data.mixing import MixConfig
+from ..data.procedural.config import ClipConfig
 from ..types import InputError
 from .box_to_mask import BoxToMaskConfig
 from .config import TrainConfig

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ..config import find_preset
-from ..data.catalogue import DATASETS
+from ..data.datasets.catalogue import DATASETS
 from ..data.mixing import MixConfig
 from .config import TrainConfig
 from .mixes import Mix

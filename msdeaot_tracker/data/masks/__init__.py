@@ -1,0 +1,1 @@
+"""Masks to train on, made from the boxes of tracking datasets."""
