@@ -17,6 +17,7 @@ BASE = {"types", "config", "geometry", "words"}
 ALLOWED = {
     "lazy": set(),
     "threads": set(),
+    "pipeline": set(),
     "types": set(),
     "words": set(),
     "config": {"types", "words"},
@@ -38,7 +39,7 @@ ALLOWED = {
     "targets": {"types", "geometry", "images", "mask_files", "initializers"},
     "boxes": BASE | {"initializers"},
     "onnx_export": BASE | {"models"},
-    "views": BASE,
+    "views": BASE | {"device"},
     "groups": {"types", "geometry", "boxes", "memory", "views"},
     "readout": {"types", "geometry", "views"},
     "look": {"types", "config", "device", "groups", "memory", "models", "readout", "views"},
@@ -47,12 +48,12 @@ ALLOWED = {
     | {"device", "initializers"},
     "loading": {"types", "checkpoints", "initializers", "tracker"},
     "prompts": {"types", "words", "images", "targets"},
-    "passes": {"types", "video", "targets", "prompts", "tracker"},
+    "passes": {"types", "video", "targets", "prompts", "tracker", "pipeline"},
     "whole_video": {"types", "video", "targets", "prompts", "passes", "tracker", "loading"},
     "app": {"types", "words", "files", "geometry", "images", "overlay", "video", "targets", "tracker", "exports"}
     | {"cli"},  # for the folder of results that it hands out
     "training": BASE | {"images", "models", "memory", "initializers", "data", "checkpoints", "device"},
-    "evaluation": {"types", "geometry", "data", "images", "video", "processes", "threads"},
+    "evaluation": {"types", "geometry", "data", "images", "video", "processes", "threads", "pipeline"},
 }
 # Room of the package's data -> the other rooms it may import.
 ROOMS = {"procedural": set(), "datasets": set(), "masks": {"datasets"}}

@@ -22,6 +22,7 @@ from ..exports import EXPORT, EXPORTERS, check_formats, check_place, export
 from ..exports.folder import video_name
 from ..geometry import mask_to_box
 from ..overlay import draw_overlay
+from ..pipeline import WriteBehind
 from ..types import Box, InputError, Points, TrackerError
 from ..words import counted
 from .display import require_display, show
@@ -155,11 +156,15 @@ def _follow(args: argparse.Namespace, opened: Run, tracker: Tracker, about: Mapp
         ResultWriter(args.out, about, _boxes(opened), opened.fps, _inputs(args), **what, **of_run) as writer,
     ):
         steps = opened.steps(tracker, progress=lambda *_: bar.update(), stop=lambda: interrupt.requested)
-        for frame, result, seconds in steps:
-            writer.write(frame, result, seconds)
-            if args.show and not show(draw_overlay(frame.image, result, views=args.draw_views)):
-                writer.status = "stopped"
-                break
+        with WriteBehind() as behind:
+            for frame, result, seconds in steps:
+                if writer.frames_written:
+                    behind.call(writer.write, frame, result, seconds)
+                else:
+                    writer.write(frame, result, seconds)  # what cannot be written is said before another is tracked
+                if args.show and not show(draw_overlay(frame.image, result, views=args.draw_views)):
+                    writer.status = "stopped"
+                    break
         if interrupt.requested:
             raise KeyboardInterrupt
     return writer
