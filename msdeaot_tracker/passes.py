@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
+from .pipeline import read_ahead
 from .prompts import Prompts, check_prompts
 from .targets import Checked
 from .tracker import Tracker
@@ -193,20 +194,24 @@ def _removed_in_vain(prompts: Prompts, frames: list[int]) -> list[str]:
 
 
 def _follow(tracker: Tracker, first: Frame, others: Iterator[Frame], prompts: Prompts) -> Iterator[Step]:
-    """One pass: the tracker starts at the first frame, and takes each frame's prompts as it comes."""
+    """One pass: the tracker starts at the first frame, and takes each frame's prompts as it comes.
+
+    The next frame is read while one is tracked.
+    """
     begin = time.perf_counter()
     given = {i: target for i, target in prompts[first.index].items() if target is not None}
     yield _step(first, tracker.initialize(first.image, given), begin)
-    for frame in others:
-        begin = time.perf_counter()
-        targets = prompts.get(frame.index, {})
-        try:
-            tracker.remove([i for i, target in targets.items() if target is None])
-            given = {i: target for i, target in targets.items() if target is not None}
-            result = tracker.track(frame.image, given)
-        except InputError as error:
-            raise InputError(f"frame {frame.index}: {error}") from error
-        yield _step(frame, result, begin)
+    with read_ahead(others) as frames:
+        for frame in frames:
+            begin = time.perf_counter()
+            targets = prompts.get(frame.index, {})
+            try:
+                tracker.remove([i for i, target in targets.items() if target is None])
+                given = {i: target for i, target in targets.items() if target is not None}
+                result = tracker.track(frame.image, given)
+            except InputError as error:
+                raise InputError(f"frame {frame.index}: {error}") from error
+            yield _step(frame, result, begin)
 
 
 def _step(frame: Frame, result: FrameResult, begin: float) -> Step:

@@ -20,7 +20,7 @@ from .video_file import MAX_FPS, VideoFile
 from .words import counted
 
 # Only to name them where images are looked for: what is a video, FFmpeg says.
-_VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".ts", ".mpg", ".mpeg", ".wmv", ".flv"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".ts", ".mpg", ".mpeg", ".wmv", ".flv"})
 _BACKWARD_BYTES = 1 << 28  # of frames that are held while a file is read backward
 Source = PathLike | int
 logger = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ def list_frames(folder: Path) -> list[Path]:
     paths = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir()]
     paths = sorted((p for p in paths if not p.name.startswith(".")), key=_natural_key)
     if not paths:
-        videos = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in _VIDEO_SUFFIXES)
+        videos = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
         hint = f"; it holds {counted(len(videos), 'video')}, give one: {', '.join(videos[:5])}" if videos else ""
         raise InputError(f"folder {folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}){hint}")
     return paths

@@ -19,8 +19,10 @@ from .. import __version__
 from ..checkpoints import file_sha256
 from ..config import config_as_dict
 from ..exports import EXPORT, EXPORTERS, check_formats, check_place, export
+from ..exports.folder import video_name
 from ..geometry import mask_to_box
 from ..overlay import draw_overlay
+from ..pipeline import WriteBehind
 from ..types import Box, InputError, Points, TrackerError
 from ..words import counted
 from .display import require_display, show
@@ -108,7 +110,7 @@ def _jobs(args: argparse.Namespace) -> list[argparse.Namespace]:
         return [argparse.Namespace(**vars(args), source=args.sources[0])]
     jobs: dict[str, argparse.Namespace] = {}
     for source in args.sources:
-        name = Path(source).stem if Path(source).is_file() else Path(source).resolve().name
+        name = video_name(source, is_folder=Path(source).is_dir())
         if name.casefold() in jobs:
             first = jobs[name.casefold()].source
             raise InputError(f"the results of {first} and {source} would both be {args.out / name}: track them apart")
@@ -154,11 +156,15 @@ def _follow(args: argparse.Namespace, opened: Run, tracker: Tracker, about: Mapp
         ResultWriter(args.out, about, _boxes(opened), opened.fps, _inputs(args), **what, **of_run) as writer,
     ):
         steps = opened.steps(tracker, progress=lambda *_: bar.update(), stop=lambda: interrupt.requested)
-        for frame, result, seconds in steps:
-            writer.write(frame, result, seconds)
-            if args.show and not show(draw_overlay(frame.image, result, views=args.draw_views)):
-                writer.status = "stopped"
-                break
+        with WriteBehind() as behind:
+            for frame, result, seconds in steps:
+                if writer.frames_written:
+                    behind.call(writer.write, frame, result, seconds)
+                else:
+                    writer.write(frame, result, seconds)  # what cannot be written is said before another is tracked
+                if args.show and not show(draw_overlay(frame.image, result, views=args.draw_views)):
+                    writer.status = "stopped"
+                    break
         if interrupt.requested:
             raise KeyboardInterrupt
     return writer

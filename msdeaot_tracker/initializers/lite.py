@@ -16,6 +16,7 @@ from ..device import explain_out_of_memory, pick_device
 from ..geometry import ellipse_in_box
 from ..types import Box, CheckpointError, InputError, MaskEstimate, Points
 from .box_crop import CROP, GREY, crop_side, into_crop, warp
+from .lite_edges import draw_edge, is_coarse
 from .lite_net import STRIDE, BoxToMaskNet
 from .lite_points import box_by_points
 
@@ -27,7 +28,7 @@ _SURE = 12.0  # logits are cut off here, and are its negative outside the crop
 
 
 class Lite:
-    """Masks from a crop around the box, scaled so that a small box is as good as a large one.
+    """Masks from a crop around the box, scaled so that a small box is as good as a large one; see also `draw_edge`.
 
     `confidence` of an estimate is the overlap (IoU) with the truth that the network expects of its mask.
     Falls back to the ellipse inscribed in the box, with a warning, when no pixel is likely enough. Of points it makes
@@ -72,6 +73,8 @@ class Lite:
             reason = f"no pixel is the object's with a probability above {self._threshold:g}"
             mask = ellipse_in_box(box, height, width)
             return MaskEstimate(mask, "lite", details={"fallback": reason}, confidence=0.0)
+        if is_coarse(box):
+            mask = draw_edge(image, probability, mask, box)
         return MaskEstimate(mask, "lite", probability, confidence=confidence)
 
     def from_points(self, image: np.ndarray, points: Points) -> MaskEstimate:
