@@ -24,24 +24,29 @@ class BuildWithRegistry(build_py):
         return str(Path(self.build_lib, ADAPTERS, REGISTRY))
 
 
-# vot-trax has wheels for x86-64 Linux and Windows only; elsewhere the extra `vot` installs nothing.
+# vot-trax has wheels for x86-64 Linux and Windows only; elsewhere the extras `vot` and `vots` install nothing.
 TRAX_PLATFORMS = '(platform_machine == "x86_64" or platform_machine == "AMD64") and sys_platform != "darwin"'
 
-EXTRAS = {
-    "vot": [
-        # The newest release on which multi-start, supervised and real-time experiments run; GPLv3, hence optional.
-        f"vot-toolkit==0.7.4; {TRAX_PLATFORMS}",
-        # 0.1.10 breaks `import vot` on Python >= 3.11.
-        f"attributee==0.1.9; {TRAX_PLATFORMS}",
-        # The release the adapter is tested with.
+
+def toolkit(version: str) -> list[str]:
+    """vot-toolkit (GPLv3, hence optional) of a version, with what it is tested with; one version an environment."""
+    return [
+        f"vot-toolkit=={version}; {TRAX_PLATFORMS}",
+        f"attributee==0.1.9; {TRAX_PLATFORMS}",  # 0.1.10 breaks `import vot` on Python >= 3.11
         f"vot-trax==4.0.2; {TRAX_PLATFORMS}",
-    ],
+    ]
+
+
+EXTRAS = {
+    "vot": toolkit("0.7.4"),  # the newest on which multi-start, supervised and real-time experiments run
+    "vots": toolkit("0.9.0"),  # has the stacks of VOTS 2024 to 2026
     "got10k": ["got10k==0.1.3", "six>=1.16"],  # it imports six without asking for it
     "sam": ["segment-anything>=1.0", "torchvision>=0.16"],
     "sam-hf": ["transformers>=5.0", "torchvision>=0.16"],
     "app": ["gradio>=6.20"],  # `msdeaot app`; tested with 6.31
     "weights": ["gdown>=6.5"],  # public weights that are on Google Drive
     "coco": ["pycocotools>=2.0.7"],  # `msdeaot export --format coco`
+    "onnx": ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.20"],  # `msdeaot export-onnx`
     "ray": ["ray>=2.40"],  # `msdeaot evaluate --ray`
     "train": [
         "lightning-fabric>=2.4",
@@ -63,7 +68,7 @@ EXTRAS["test"] = [
     "pytest>=8",
     "hypothesis>=6.100",
     "setuptools>=70.1",  # the packaging test builds a wheel offline
-    *(package for extra in ("got10k", "sam", "sam-hf", "weights", "coco", "ray", "train") for package in EXTRAS[extra]),
+    *(package for name in EXTRAS if name not in ("vot", "vots", "dev", "docs") for package in EXTRAS[name]),
 ]
 
 setup(
@@ -113,7 +118,9 @@ setup(
     entry_points={"console_scripts": ["msdeaot = msdeaot_tracker.cli.main:main"]},
     cmdclass={"build_py": BuildWithRegistry},
     install_requires=[
-        "torch>=2.6",  # before, a crafted file could run code although it was loaded weights-only (CVE-2025-32434)
+        # Before 2.6, a crafted file could run code although it was loaded weights-only (CVE-2025-32434); 2.7 tells
+        # whether it is exporting.
+        "torch>=2.7",
         "timm>=1.0",
         "numpy>=1.24",
         "opencv-python>=4.7",

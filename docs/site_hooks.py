@@ -11,7 +11,6 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)\s#]+)")
-_ARGUMENT = re.compile(r"\n(?=[a-z_]+(, [a-z_]+)*:\s)")  # of a docstring, which begins a line with it
 _CARDS = "msdeaot_tracker/weights"
 
 
@@ -26,10 +25,6 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     return markdown if page.file.generated_by else mend_links(markdown, f"docs/{page.file.src_uri}")
-
-
-def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    return _ARGUMENT.sub("<br>\n", html) if page.file.src_uri == "api.md" else html
 
 
 def mend_links(markdown: str, source: str) -> str:

@@ -44,15 +44,16 @@ class Boxes:
         object_ids: Iterable[int],
         targets: Mapping[int, Box | np.ndarray | Points],
         places: Mapping[int, Region | None],
+        usual: Mapping[int, Box],
     ) -> dict[int, Box | None]:
         """By object id, None where the object is absent.
 
         labels: int [H, W], the frame's object ids. targets: of the objects that were given on this frame; a given
-        mask counts as it is. places: the rows and columns among which an
-        object's pixels are; without an entry, or None: anywhere.
+        mask counts as it is. places: the rows and columns among which an object's pixels are; without an entry, or
+        None: anywhere. usual: where objects were seen last, of their usual size; without an entry: not known.
         """
         exact = {i for i, target in targets.items() if isinstance(target, np.ndarray)}
-        boxes = {i: self._rectangle(labels, i, places.get(i), exact=i in exact) for i in object_ids}
+        boxes = {i: self._rectangle(labels, i, places.get(i), usual.get(i), exact=i in exact) for i in object_ids}
         if self._config.box_margins:
             self._note_margins(boxes, targets)
             boxes |= {i: with_margins(boxes[i], room, *labels.shape) for i, room in self._margins.items() if boxes[i]}
@@ -61,11 +62,19 @@ class Boxes:
             boxes |= self._refined(image, {i: box for i, box in boxes.items() if box and i not in targets})
         return boxes
 
-    def _rectangle(self, labels: np.ndarray, object_id: int, place: Region | None, *, exact: bool) -> Box | None:
-        """Of a given mask, or of the main parts of one that was estimated or propagated: specks would stretch it."""
+    def _rectangle(
+        self, labels: np.ndarray, object_id: int, place: Region | None, usual: Box | None, *, exact: bool
+    ) -> Box | None:
+        """Of a given mask, or of the main parts of one that was estimated or propagated.
+
+        Specks would stretch it, and so would what looks like the object elsewhere.
+        """
         rows, columns = place or (slice(0, None), slice(0, None))
-        mask, share = labels[rows, columns] == object_id, self._config.box_share
-        box = mask_to_box(mask if exact or share == 0 else main_parts(mask, share))
+        mask, share, growth = labels[rows, columns] == object_id, self._config.box_share, self._config.box_growth
+        if not exact and (share > 0 or growth is not None):
+            last = usual and usual._replace(x=usual.x - columns.start, y=usual.y - rows.start)
+            mask = main_parts(mask, share, last=last, growth=growth)
+        box = mask_to_box(mask)
         return box and box._replace(x=box.x + columns.start, y=box.y + rows.start)
 
     def _note_margins(self, boxes: Mapping[int, Box | None], targets: Mapping[int, Box | np.ndarray | Points]) -> None:

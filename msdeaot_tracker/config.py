@@ -55,6 +55,8 @@ class WindowConfig:
     room: float = 1.6  # longer sides of the object's box; the least side of the window
     zoom: float = 8.0  # network pixels per pixel of the image, at most
     adapt: float = 0.1  # of the way to its box's new size that an object's size goes each frame; covers come and go
+    # Of an object's former speed in what counts as its speed now; the window goes ahead by that. 1: it never does
+    inertia: float = 0.5
     change: float = 4.0  # an object whose box has more than so many times its area, or less than that part, is missing
     resize: float = 1.8  # a window keeps its size until the object has become so much larger or smaller
     below: float = 40.0  # pixels of the network on the full frame; smaller objects get a window (auto)
@@ -76,6 +78,9 @@ class TrackerConfig:
     # In which the network computes (device.pick_precision); auto: half precision where the device multiplies in it
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     box_share: float = 0.0  # parts of a mask with a smaller share of its pixels do not count for the object's box
+    # Times the usual area of an object that the box of a mask in several parts may have; parts too far off for that do
+    # not count; None: any
+    box_growth: float | None = None
     box_margins: bool = False  # the room that an object's first mask left in the box it was given by stays around it
     refine_every: int | None = (
         None  # frames; how often the initializer is asked about the current box; None: never again
@@ -87,10 +92,14 @@ class TrackerConfig:
             raise InputError(f"tracker.refine_every={self.refine_every}: a number of frames, at least 1, or None")
         if not 0 <= self.box_share <= 1:
             raise InputError(f"tracker.box_share={self.box_share}: a share from 0 to 1")
+        if self.box_growth is not None and not self.box_growth >= 1:
+            raise InputError(f"tracker.box_growth={self.box_growth}: times the usual area, at least 1, or None")
 
 
 @dataclass(frozen=True)
 class Preset:
+    """A model with its settings of memory and tracking, by name; `override` changes settings."""
+
     name: str
     model: ModelConfig
     memory: MemoryConfig = MemoryConfig()
@@ -168,7 +177,7 @@ PRESETS: dict[str, Preset] = {
             ),
             # Reference frames alone: what is remembered of others holds this model's leaks (docs/training.md).
             MemoryConfig(long_term_gap=None),
-            TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_margins=True),
+            TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_growth=1.5, box_margins=True),
             weights="msdeaot-small.safetensors",
         ),
         Preset(
@@ -183,11 +192,12 @@ PRESETS: dict[str, Preset] = {
                 dropout=0.0,
             ),
             MemoryConfig(long_term_gap=None),
-            TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_margins=True),
+            TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_growth=1.5, box_margins=True),
             weights="msdeaot-lite.safetensors",
         ),
     )
 }
+"""Every preset by its name; README, Models and weights, says what each is."""
 
 DEFAULT_PRESET = "msdeaot-lite"
 

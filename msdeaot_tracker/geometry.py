@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _GRID = 16  # pixels per cell of the coarsest map
+_THERE = 0.1  # overlap (IoU) with where an object was from which on a part of a mask lies there
 
 
 def mask_to_box(mask: np.ndarray) -> Box | None:
@@ -31,19 +32,40 @@ def mask_to_box(mask: np.ndarray) -> Box | None:
     return Box(x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1)
 
 
-def main_parts(mask: np.ndarray, share: float) -> np.ndarray:
+def main_parts(mask: np.ndarray, share: float, *, last: Box | None = None, growth: float | None = None) -> np.ndarray:
     """bool [H, W]: of a mask (nonzero = object), the 8-connected parts with at least `share` of its pixels.
 
-    The largest part always stays.
+    The largest part always stays. last and growth: of the mask counts only the part that lies where the object was, or
+    else the largest, and the others as far as a rectangle of `growth` times that area, or that part's, holds them: what
+    is farther off is another thing that looks like it.
     """
     count, parts, statistics, _ = cv2.connectedComponentsWithStats(np.asarray(mask, np.uint8), connectivity=8)
     if count <= 2:
         return parts > 0
     areas = statistics[:, cv2.CC_STAT_AREA]
     areas[0] = 0  # the background
-    kept = areas >= min(share * areas.sum(), areas.max())
-    kept[0] = False
+    if last is not None and growth is not None:
+        areas[~_near(statistics, last, growth)] = 0
+    kept = areas >= max(min(share * areas.sum(), areas.max()), 1)
     return kept[parts]
+
+
+def _near(statistics: np.ndarray, last: Box, growth: float) -> np.ndarray:
+    """Which of these parts of a mask, as OpenCV describes them and the first of no area, are those of one object."""
+    boxes = [Box(*map(int, row[:4])) for row in statistics]
+    by_area = [int(i) for i in np.argsort(-statistics[:, cv2.CC_STAT_AREA], kind="stable")[:-1]]
+    there = {i: rectangle_iou(boxes[i], last) for i in by_area}
+    first = max(there, key=there.get)
+    if there[first] < _THERE:
+        first = by_area[0]
+    near, around = np.zeros(len(boxes), bool), boxes[first]
+    near[first] = True
+    limit = growth * max(last.w * last.h, around.w * around.h)
+    for i in by_area:
+        wider = hull([around, boxes[i]])
+        if wider.w * wider.h <= limit:
+            near[i], around = True, wider
+    return near
 
 
 def hull(boxes: Sequence[Box]) -> Box:
@@ -121,6 +143,16 @@ def towards(before: Box, now: Box, share: float) -> Box:
     """A box where `now` is, whose sides went that share of the way, in logarithms, from those of `before`."""
     w, h = before.w ** (1 - share) * now.w**share, before.h ** (1 - share) * now.h**share
     return Box(now.x + (now.w - w) / 2, now.y + (now.h - h) / 2, w, h)
+
+
+def shifted(box: Box, across: float, down: float, height: int, width: int) -> Box:
+    """The box so many pixels further to the right and down, its middle not beyond the borders of an image.
+
+    Unless it is beyond already: then it stays there in that direction.
+    """
+    x, y = box.x + box.w / 2, box.y + box.h / 2
+    right, bottom = min(max(x + across, min(x, 0.0)), max(x, width)), min(max(y + down, min(y, 0.0)), max(y, height))
+    return box._replace(x=right - box.w / 2, y=bottom - box.h / 2)
 
 
 def rectangle_iou(a: Box, b: Box) -> float:

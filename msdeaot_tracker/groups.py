@@ -11,15 +11,20 @@ import torch
 from torch import Tensor
 
 from .boxes import Boxes
-from .geometry import completed, towards
+from .geometry import completed, shifted, towards
 from .memory import Memory
-from .types import Box
+from .types import Box, MapSize
 from .views import POLICIES, Policy, Scenery, Sight, View
 
 
 class Sighting(NamedTuple):
     box: Box  # where an object was last seen well, in pixels, of its usual size; it may reach beyond the image
     age: int = 0  # frames since then
+    step: tuple[float, float] = (0.0, 0.0)  # pixels that it then moved each frame, to the right and down
+
+    def after(self, frames: int, size: MapSize) -> Box:
+        """Where it is so many frames later if it moves on, though not out of an image of this height and width."""
+        return shifted(self.box, frames * self.step[0], frames * self.step[1], *size)
 
 
 class Reference(NamedTuple):
@@ -89,9 +94,9 @@ class ObjectGroup:
         self._slots = [None if i in object_ids else i for i in self._slots]
         self.references = [reference.without(object_ids) for reference in self.references]
 
-    def one_hot(self, labels: Tensor, channels: int) -> Tensor:
-        """Object ids [h, w] -> float32 [1, channels, h, w]; objects of other groups are background (PARITY 20)."""
-        mask = torch.zeros(channels, *labels.shape, device=labels.device, dtype=torch.float32)
+    def one_hot(self, labels: Tensor) -> Tensor:
+        """Object ids [h, w] -> float32 [1, slots + 1, h, w]; objects of other groups are background (PARITY 20)."""
+        mask = torch.zeros(len(self._slots) + 1, *labels.shape, device=labels.device, dtype=torch.float32)
         for slot, object_id in enumerate(self._slots, start=1):
             if object_id is not None:
                 mask[slot] = labels == object_id
@@ -132,7 +137,8 @@ class Video:
             last = self.sightings[object_id]
             seen = None if box is None else completed(box, last.box, *self.scenery.frame)
             if seen is not None and scores[object_id] >= window.score and _is_alike(seen, last.box, window.change):
-                self.sightings[object_id] = Sighting(towards(last.box, seen, window.adapt))
+                now = towards(last.box, seen, window.adapt)
+                self.sightings[object_id] = Sighting(now, step=_step(last, now, window.inertia))
             else:
                 self.sightings[object_id] = last._replace(age=last.age + 1)
 
@@ -179,6 +185,11 @@ class Video:
     def next_view(self, group: ObjectGroup) -> View:
         return self._look(group.object_ids, group.view)
 
+    def expected(self, object_id: int) -> Box:
+        """Where the object is looked for on the next frame; the longer it is missing, the less is its way known."""
+        seen = self.sightings[object_id]
+        return seen.after(min(seen.age + 1, self.scenery.settings.window.patience), self.scenery.frame)
+
     def _fit(self, object_ids: Iterable[int], slack: float) -> bool:
         """Whether the objects want to be seen at much the same scale, and one view of them all gives them that."""
         ids = list(object_ids)
@@ -187,8 +198,8 @@ class Video:
         return max(own) <= shared * self.scenery.settings.window.share * slack
 
     def _look(self, object_ids: Iterable[int], previous: View | None) -> View:
-        seen = [self.sightings[i] for i in object_ids]
-        sight = Sight(tuple(s.box for s in seen), min(s.age for s in seen), previous)
+        ids = list(object_ids)
+        sight = Sight(tuple(map(self.expected, ids)), min(self.sightings[i].age for i in ids), previous)
         return self._policy(sight, self.scenery)
 
     @property
@@ -200,6 +211,15 @@ class Snapshot(NamedTuple):
     """A video as it was after one of its frames; nobody changes it."""
 
     video: Video
+
+
+def _step(last: Sighting, now: Box, inertia: float) -> tuple[float, float]:
+    """Of an object that is seen on two frames in a row; how one came that is found again says nothing."""
+    if last.age:
+        return 0.0, 0.0
+    middles = [(box.x + box.w / 2, box.y + box.h / 2) for box in (last.box, now)]
+    across, down = (inertia * old + (1 - inertia) * (b - a) for old, a, b in zip(last.step, *middles, strict=True))
+    return across, down
 
 
 def _is_alike(one: Box, other: Box, change: float) -> bool:

@@ -180,7 +180,9 @@ class Tracker:
         """The frame in one precision; `video` becomes the tracker's state at the very end."""
         look = Look(self.model, self._preset, image, len({*video.object_ids, *targets}), precision)
         propagations = {group: look.propagate(group.view, group.memory.view()) for group in video.groups}
-        labels, scores = read_labels([look.answer(*pair) for pair in propagations.items()], *image.shape[:2])
+        answers = [look.answer(*pair) for pair in propagations.items()]
+        look.verify()
+        labels, scores = read_labels(answers, *image.shape[:2])
         given = estimate_masks(self._initializer, image, targets, labels)
         estimates = given | self._refine(image, labels, [i for i in scores if i not in given], video.frame_index)
         paint(labels, {i: estimate.mask for i, estimate in estimates.items()})
@@ -188,7 +190,8 @@ class Tracker:
         looked = {i: group.view for group in video.groups for i in group.object_ids}
         video.admit({i: mask_to_box(estimate.mask) for i, estimate in given.items()}, self._new_group)
         places = {i: None if i in estimates else view.inside for i, view in looked.items()}
-        boxes = video.boxes.read(image, labels, video.object_ids, targets, places)
+        usual = {i: video.expected(i) for i in video.object_ids if i in video.sightings and i not in given}
+        boxes = video.boxes.read(image, labels, video.object_ids, targets, places, usual)
         sure = {i: 1.0 if estimate.confidence is None else estimate.confidence for i, estimate in given.items()}
         scores = {i: s if boxes[i] else 0.0 for i, s in (scores | sure).items()}
         video.note(boxes, scores | dict.fromkeys(given, 1.0))  # where an object was given, there it is
@@ -198,6 +201,7 @@ class Tracker:
             self._remember(look, group, video, propagations.get(group), labels, given)
         self._warn_of_small(video, labels, given)
         views = {i: group.view for group in video.groups for i in group.object_ids} | looked
+        look.verify()
         self._video = video
         rectangles = {i: view.rectangle for i, view in views.items()}
         return FrameResult(video.frame_index, labels, boxes, scores, estimates, rectangles)

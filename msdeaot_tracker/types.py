@@ -25,6 +25,14 @@ class InputError(TrackerError, ValueError):
     """A value from outside (image, box, mask, setting) that cannot be used; the message names it."""
 
 
+class InputErrors(InputError):
+    """Several faults of one input, a line each."""
+
+    def __init__(self, faults: Sequence[str]):
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
 class CheckpointError(TrackerError):
     """A weights file that is missing, damaged, hostile or made for another model."""
 
@@ -83,15 +91,17 @@ class MaskEstimate:
 class FrameResult:
     """What the tracker says about one frame, in the pixels of the image it was given.
 
+    frame_index: from 0 at the tracker's first frame; of `track_video` the frame's number in the source.
     labels: int32 [H, W], the object id of each pixel, 0 = background.
     boxes:  smallest upright rectangle of each object's mask (of its main parts, if the preset has a
-            `tracker.box_share`; with the margins of the box that the object was given by, if it has
-            `tracker.box_margins`), or a box refiner's answer; None when it is absent.
+            `tracker.box_share` or `tracker.box_growth`; with the margins of the box that the object was given by, if
+            it has `tracker.box_margins`), or a box refiner's answer; None when it is absent.
     scores: mean foreground probability over the object's pixels, in [0, 1]; 0.0 when it is absent. Of an object that
             was given on this frame: its mask's `confidence`, 1.0 where that is not known.
     estimates: of objects that were given, or refined, on this frame: where their masks come from.
     views: the rectangle in which the network looked for each object (or in which it will, if it was given on this
             frame); it may reach beyond the image.
+    time:   seconds from the beginning of the source, image: uint8 [H, W, 3] RGB; of `track_video` only.
     """
 
     frame_index: int
@@ -100,6 +110,8 @@ class FrameResult:
     scores: Mapping[int, float]
     estimates: Mapping[int, MaskEstimate] = field(default_factory=dict)
     views: Mapping[int, Box] = field(default_factory=dict)
+    time: float | None = None
+    image: np.ndarray | None = None
 
     @property
     def sources(self) -> dict[int, MaskSource]:

@@ -17,6 +17,7 @@ BASE = {"types", "config", "geometry", "words"}
 ALLOWED = {
     "lazy": set(),
     "threads": set(),
+    "pipeline": set(),
     "types": set(),
     "words": set(),
     "config": {"types", "words"},
@@ -37,7 +38,8 @@ ALLOWED = {
     "data": {"types", "geometry", "files", "images", "mask_files", "video", "processes"},
     "targets": {"types", "geometry", "images", "mask_files", "initializers"},
     "boxes": BASE | {"initializers"},
-    "views": BASE,
+    "onnx_export": BASE | {"models"},
+    "views": BASE | {"device"},
     "groups": {"types", "geometry", "boxes", "memory", "views"},
     "readout": {"types", "geometry", "views"},
     "look": {"types", "config", "device", "groups", "memory", "models", "readout", "views"},
@@ -45,10 +47,13 @@ ALLOWED = {
     | {"targets", "images", "boxes", "groups", "readout", "look", "views", "models", "memory"}
     | {"device", "initializers"},
     "loading": {"types", "checkpoints", "initializers", "tracker"},
+    "prompts": {"types", "words", "images", "targets"},
+    "passes": {"types", "video", "targets", "prompts", "tracker", "pipeline"},
+    "whole_video": {"types", "video", "targets", "prompts", "passes", "tracker", "loading"},
     "app": {"types", "words", "files", "geometry", "images", "overlay", "video", "targets", "tracker", "exports"}
     | {"cli"},  # for the folder of results that it hands out
     "training": BASE | {"images", "models", "memory", "initializers", "data", "checkpoints", "device"},
-    "evaluation": {"types", "geometry", "data", "images", "video", "processes", "threads"},
+    "evaluation": {"types", "geometry", "data", "images", "video", "processes", "threads", "pipeline"},
 }
 # Room of the package's data -> the other rooms it may import.
 ROOMS = {"procedural": set(), "datasets": set(), "masks": {"datasets"}}
@@ -56,6 +61,9 @@ ONLY_IN = {
     "timm": ("models/encoder.py",),
     "segment_anything": ("initializers/sam.py",),
     "transformers": ("initializers/sam_hf.py",),
+    "onnx": ("onnx_export.py",),
+    "onnxruntime": ("onnx_export.py",),
+    "onnxscript": ("onnx_export.py",),
     "lightning_fabric": ("training/engine.py",),
     "gradio": ("app/actions.py", "app/page.py", "app/server.py"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from copy import deepcopy
@@ -41,11 +42,51 @@ def test_speed_names_an_unknown_preset():
     assert "nonesuch" in result.stderr
 
 
+def test_windows_prints_two_ratios_or_says_that_the_object_was_lost():
+    result = run("windows.py", "--preset", "msdeaot-small", "--frames", "1", "--edge", "161", "--threads", "1")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "seconds",
+        "window",
+        "full",
+        "ratio",
+        "3840x2160",
+        "854x480",
+        "ratio",
+    ]
+    for one, other, ratio in (lines[1:4], lines[4:7]):
+        times = [float(line.split(" s,")[0].split()[-1]) for line in (one, other)]
+        assert times[0] / times[1] == pytest.approx(float(ratio.split()[1].rstrip(",")), abs=0.1)
+    assert "looks at 1080x1080" in lines[2] and "looks at 3840" not in lines[4]
+
+
 def test_a_folder_without_the_public_code_is_named(tmp_path):
     result = run("against_public.py", str(tmp_path))
     assert result.returncode == 2
     assert str(tmp_path) in result.stderr
     assert "no checkout" in result.stderr
+
+
+def test_sizes_of_memory_that_do_not_rise_are_named(tmp_path):
+    result = run("against_public.py", str(tmp_path), "--memory", "20", "1")
+    assert result.returncode == 2
+    assert "[20, 1]" in result.stderr
+
+
+def test_what_there_is_to_see_on_a_device_is_seen_on_any(tmp_path, monkeypatch):
+    pytest.importorskip("lightning_fabric")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import on_device
+
+    monkeypatch.setattr(on_device, "_SHAPES", ((60, 90, 8, 16),))
+    monkeypatch.setattr(on_device.device_check, "check_device", lambda plan, device: {"loss": 0.0})  # tested below
+    options = "--device cpu --presets msdeaot-small --sizes 96x64 --objects 1 --memory 1 --frames 1"
+    monkeypatch.setattr(sys, "argv", ["on_device.py", *options.split(), "--json", str(tmp_path / "all.json")])
+    assert on_device.main() == 0
+    report = json.loads((tmp_path / "all.json").read_text())
+    assert report["overlap"] >= on_device.OVERLAP and report["rows"][0]["frames_per_second"] > 0
+    assert report["attention"][0]["written"] > 0 < report["attention"][0]["fused"]
 
 
 @pytest.mark.parametrize("arguments", [("--budget", "soon"), ("--recipe", "nonesuch"), ("--sequences", "-3")])

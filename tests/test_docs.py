@@ -4,15 +4,22 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import msdeaot_tracker
 from msdeaot_tracker.cli import doctor_checks
+from msdeaot_tracker.cli.demo import CLIPS
 from msdeaot_tracker.cli.main import COMMANDS
+from msdeaot_tracker.data.procedural import generate_clip
 from msdeaot_tracker.exports import EXPORTERS
+from msdeaot_tracker.geometry import mask_iou
+from msdeaot_tracker.images import write_mask
 
 REPO = Path(__file__).parents[1]
 DOCS = REPO / "docs"
@@ -60,9 +67,43 @@ def test_the_exporters_are_in_the_docs():
         assert exporter.name in row
 
 
-def test_public_names_are_in_the_api():
-    api = (DOCS / "api.md").read_text(encoding="utf-8")
-    assert {f"msdeaot_tracker.{name}" for name in msdeaot_tracker.__all__} <= set(re.findall(r"^::: (\S+)", api, re.M))
+def test_the_prompts_file_of_the_docs_is_one(tmp_path):
+    (text,) = re.findall(r"^```json\n(.*?)^```", (DOCS / "prompts.md").read_text(encoding="utf-8"), re.M | re.S)
+    (tmp_path / "prompts.json").write_text(text)
+    write_mask(tmp_path / "two.png", np.full((720, 1280), 2))
+    prompts = msdeaot_tracker.read_prompts(tmp_path / "prompts.json")
+    assert list(prompts.frames) == [0, 40, 80] and prompts.frames[80] == {2: None} and prompts.size == (1280, 720)
+    assert prompts.frames[40][1].foreground == [(430, 200)]
+
+
+def test_the_quickstarts_lines_do_what_they_say(tmp_path):
+    text = (DOCS / "quickstart.md").read_text(encoding="utf-8")
+    (lines,) = [block for block in blocks(text) if "procedural" in block[0]]
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    done = subprocess.run(["bash", "-ec", "\n".join(lines)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "results" / "overlay.mp4").is_file()
+    assert len(list((tmp_path / "results" / "masks").iterdir())) == 10
+
+
+def test_the_readmes_python_tracks():
+    clip = generate_clip(0, replace(CLIPS, frames=3))
+    (code,) = [found for found in re.findall(r"^```python\n(.*?)^```", README, re.M | re.S) if "initialize" in found]
+    names = {"image": clip.frames[0], "box": clip.boxes[0][0], "video": clip.frames[1:]}
+    exec(code, names)
+    assert mask_iou(names["result"].masks[1], clip.labels[2] == 1) > 0.5
+
+
+def test_the_readmes_first_python_tracks_a_video(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    clip = generate_clip(0, replace(CLIPS, height=360, width=640, frames=2))
+    writer = cv2.VideoWriter("video.mp4", cv2.VideoWriter_fourcc(*"mp4v"), 20, (640, 360))
+    for image in clip.frames:
+        writer.write(np.ascontiguousarray(image[..., ::-1]))
+    writer.release()
+    (code,) = [found for found in re.findall(r"^```python\n(.*?)^```", README, re.M | re.S) if "track_video" in found]
+    exec(code, names := {})
+    assert names["result"].frame_index == 1 and names["result"].labels.shape == (360, 640)
 
 
 def test_versions_agree():
@@ -81,7 +122,9 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     site = tmp_path / "site"
     assert (site / "quickstart.ipynb").is_file() and not (site / "site_hooks.py").exists()
     assert 'href="track/' in (site / "index.html").read_text(encoding="utf-8")
-    assert 'id="msdeaot_tracker.Tracker.track"' in (site / "api" / "index.html").read_text(encoding="utf-8")
+    api = (site / "api" / "index.html").read_text(encoding="utf-8")
+    for name in (*msdeaot_tracker.__all__, "Tracker.track"):
+        assert f'id="msdeaot_tracker.{name}"' in api, f"{name} has no docstring"
 
 
 @of_docs

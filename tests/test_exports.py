@@ -16,6 +16,7 @@ from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.cli.results import ResultWriter
 from msdeaot_tracker.config import find_preset
 from msdeaot_tracker.exports import EXPORTERS
+from msdeaot_tracker.exports.folder import video_name
 from msdeaot_tracker.images import read_mask, write_image
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.types import Box, FrameResult, MaskEstimate
@@ -230,6 +231,23 @@ def test_a_source_that_fails_does_not_keep_others_from_being_tracked(track, tmp_
     assert "1 of 2 sources could not be tracked: one" in capsys.readouterr().err and "one1.png" in caplog.text
     assert json.loads((tmp_path / "out" / "two" / "result.json").read_text())["status"] == "complete"
     assert not (tmp_path / "out" / "two" / "masks").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "is_folder", "name"),
+    [
+        ("a/clip.one.mp4", False, "clip.one"),
+        ("a/clip.one", True, "clip.one"),
+        ("a/b/%05d.jpg", False, "b"),
+        ("a/b/*.jpg", False, "b"),
+        ("rtsp://camera/street.sdp?user=me", False, "street"),
+        ("http://camera", False, "camera"),
+        ("camera 0", False, "camera 0"),
+        (".", True, Path.cwd().name),
+    ],
+)
+def test_results_are_called_like_their_source(source, is_folder, name):
+    assert video_name(source, is_folder=is_folder) == name
 
 
 # Bad input

@@ -42,6 +42,24 @@ def test_main_parts_are_those_with_a_share_of_the_mask():
     assert not main_parts(np.zeros((5, 6), bool), 0.5).any()
 
 
+def test_of_parts_too_far_off_for_one_object_the_one_in_its_place_counts():
+    mask = np.zeros((60, 100), np.uint8)
+    mask[20:26, 10:20] = mask[30:40, 10:20] = 1  # cut in two by a pole, as it were
+    mask[5:25, 60:90] = 1  # what looks like it elsewhere, and larger
+    object_, other = Box(10, 20, 10, 20), Box(60, 5, 30, 20)
+
+    def box(last, growth):
+        return mask_to_box(main_parts(mask, 0.05, last=last, growth=growth))
+
+    for last in (object_, Box(8, 17, 10, 20), Box(13, 25, 9, 16)):
+        assert box(last, 2.0) == object_
+    assert box(Box(70, 10, 10, 20), 2.0) == other
+    assert box(Box(30, 45, 10, 10), 2.0) == other  # lies nowhere near any: the largest
+    assert mask_to_box(main_parts(mask, 0.3, last=object_, growth=2.0)) == object_  # little beside the other
+    assert box(object_, 1e3) == box(object_, None) == box(None, 2.0) == mask_to_box(mask)
+    assert box(Box(10, 20, 10, 6), 1.5) == Box(10, 20, 10, 6) and box(Box(10, 20, 10, 6), 3.5) == object_
+
+
 def test_a_box_partly_outside_is_clipped_with_a_warning(caplog):
     with caplog.at_level(logging.WARNING):
         assert clip_box((-5, 2, 20, 100), height=50, width=40) == Box(0, 2, 15, 48)

@@ -259,6 +259,57 @@ def test_an_object_on_its_way_out_is_taken_to_be_as_large_as_it_was():
     assert last.x + last.w / 2 == pytest.approx(121 + 4 * 9 + 6, abs=2)  # that of the frame before, partly outside
 
 
+def test_the_window_stays_with_the_object_where_another_looks_like_it():
+    """A larger thing of its colour comes near it: what the network says of that is not the object's box."""
+
+    def frame(t):
+        image = scene((120, 160), {1: (20 + 2 * t, 60, 10, 12)}, t)
+        image[20:50, 100 - 2 * t : 122 - 2 * t] = COLOURS[1]
+        return image
+
+    found = {}
+    for growth in (1.5, None):
+        tracking = tracker("auto", box_share=0.2, box_growth=growth)
+        tracking.initialize(frame(0), {1: (20, 60, 10, 12)})
+        results = [tracking.track(frame(t)) for t in range(1, 18)]
+        assert any((result.labels[20:50] == 1).any() for result in results)  # it is taken for the object
+        found[growth] = min(overlap(r, {1: (20 + 2 * t, 60, 10, 12)}) for t, r in enumerate(results, start=1))
+    assert found[1.5] > 0.7 > found[None]
+
+
+def test_a_window_goes_ahead_of_an_object_on_its_way():
+    """Of one that moves by more than half a window each frame, but begins slowly."""
+    boxes, x = [], 4
+    for t in range(9):
+        boxes.append({1: (x, 60, 6, 6)})
+        x += 4 * t
+    found = {}
+    for inertia in (0.5, 1.0):
+        window = WindowConfig(edge=97, below=16.0, inertia=inertia, patience=50)
+        found[inertia] = [
+            overlap(r, b) > 0.7 for r, b in zip(run(tracker("auto", window=window), boxes), boxes, strict=True)
+        ]
+    assert all(found[0.5]) and not all(found[1.0])
+
+
+def test_the_way_of_a_missing_object_is_known_for_some_frames_and_ends_at_the_border():
+    settings = TrackerConfig(view="auto", window=WindowConfig(inertia=0.5, patience=3))
+    video = Video(Scenery((480, 640), settings, True), Boxes(settings, None))
+    video.sightings[1] = Sighting(Box(500, 100, 40, 40))
+    assert video.expected(1) == Box(500, 100, 40, 40)
+    for x in (520, 540):
+        video.note({1: Box(x, 90, 40, 40)}, {1: 0.9})
+    assert video.sightings[1].step == (15.0, -2.5)
+    expected = []
+    for _ in range(6):
+        expected.append(video.expected(1))
+        video.note({1: None}, {1: 0.0})
+    assert [(box.x, box.y) for box in expected] == [(555, 87.5), (570, 85.0), *[(585, 82.5)] * 4]
+    assert Sighting(Box(600, 100, 40, 40), step=(30.0, 0.0)).after(3, (480, 640)).x == 620  # half of it is inside
+    video.note({1: Box(10, 10, 40, 40)}, {1: 0.9})
+    assert video.expected(1) == Box(10, 10, 40, 40)  # found elsewhere: its way is not known
+
+
 def test_what_is_left_of_an_object_behind_a_cover_is_not_its_size():
     settings = TrackerConfig(view="auto", window=WindowConfig(adapt=0.5, change=4.0))
     video = Video(Scenery((480, 640), settings, True), Boxes(settings, None))
@@ -267,7 +318,7 @@ def test_what_is_left_of_an_object_behind_a_cover_is_not_its_size():
         video.note({1: box}, {1: score})  # covered, leaked, hardly seen
     assert video.sightings[1] == Sighting(Box(100, 100, 40, 80), age=3)
     video.note({1: Box(90, 110, 20, 80)}, {1: 0.9})
-    (x, y, w, h), age = video.sightings[1]
+    (x, y, w, h), age, _ = video.sightings[1]
     assert (w, h) == pytest.approx((20 * 2**0.5, 80)) and (x + w / 2, y) == pytest.approx((100, 110)) and age == 0
 
 

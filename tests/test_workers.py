@@ -248,6 +248,36 @@ def test_the_command_gives_the_same_files(dataset, tmp_path, capsys):
     assert "'0' is not a whole number above 0" in capsys.readouterr().err
 
 
+def test_windows_are_the_same_in_processes_and_in_what_is_resumed(dataset, tmp_path, capsys):
+    from msdeaot_tracker.cli.main import main
+
+    shutil.rmtree(dataset / "c")
+    for path in sorted(dataset.glob("?/img/*.png")):  # a small square on its way over the noise
+        image = np.array(Image.open(path).resize((160, 120)))
+        step = 5 * int(path.stem)
+        image[40:50, step : step + 10] = (255, 0, 0)
+        Image.fromarray(image).save(path)
+    for name in "ab":
+        lines = (f"{5 * index},40,10,10\n" for index in range(1, LENGTH + 1))
+        (dataset / name / "groundtruth_rect.txt").write_text("".join(lines))
+    command = ["evaluate", str(dataset), "--dataset", "trek150", "--protocol", "ope,mse", "--device", "cpu"]
+    command += ["--preset", "msdeaot-small", "--initializer", "box", "--set", "tracker.view=auto"]
+    command += ["--set", "tracker.window.edge=97"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert main([*command, "--out", str(one)]) == 0
+    expected = results(one)
+    runs = sorted(path for path in expected if path.endswith(".txt"))
+    assert len(runs) == 6 and len({expected[path] for path in runs}) > 2
+    assert main([*command, "--out", str(two), "--workers", "2"]) == 0
+    assert results(two) == expected
+    for path in runs[::2]:
+        (one / path).unlink()
+    capsys.readouterr()
+    assert main([*command, "--out", str(one)]) == 0
+    assert "3 runs done, 3 were finished before" in capsys.readouterr().out
+    assert results(one) == expected
+
+
 def test_real_time_is_not_measured_by_crowds_unsaid(dataset, tmp_path, caplog):
     from msdeaot_tracker.cli.main import main
 

@@ -140,16 +140,18 @@ def opencv() -> Iterator[Finding]:
 
 
 def toolkit() -> Iterator[Finding]:
-    """Whether `import vot` and `import trax` bring what they should."""
-    from msdeaot_integration.requirements import require_toolkit
+    """Whether `import vot` and `import trax` bring what they should, and what this version cannot do."""
+    from msdeaot_integration.requirements import toolkit_limits, toolkit_version
 
     try:
-        require_toolkit()
+        version = toolkit_version()
     except ImportError as error:
         text, _, mend = str(error).partition(": ")
         yield Finding(False, text, mend)
-    else:
-        yield Finding(True, "the modules vot and trax are those of vot-toolkit and vot-trax")
+        return
+    yield Finding(True, "the modules vot and trax are those of vot-toolkit and vot-trax")
+    for limit in toolkit_limits(version):
+        yield Finding(None, limit)
 
 
 def pytracking(clone: Path | None) -> Iterator[Finding]:

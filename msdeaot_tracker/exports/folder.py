@@ -38,6 +38,15 @@ def mask_name(index: int) -> str:
     return f"{index:08d}.png"
 
 
+def video_name(source: str, *, is_folder: bool) -> str:
+    """What results of a source are called, in letters of a file name: as its file or folder, or a pattern's folder."""
+    path = Path(source.partition("?")[0] if "://" in source else source)
+    if any(sign in path.name for sign in "%*"):
+        path, is_folder = path.parent, True
+    name = (path.name or path.resolve().name) if is_folder else path.stem
+    return re.sub(r"[^\w.\- ]", "_", name) or "video"
+
+
 def frame_line(frame: Frame, result: FrameResult, boxes: Mapping[int, Box | None]) -> str:
     """One frame of a run as a line of JSON.
 
@@ -116,9 +125,7 @@ class RunFolder:
     @property
     def sequence(self) -> str:
         """A name for the video that may be a file's."""
-        path = PurePath(self.source)
-        name = path.stem if next(iter(self)).image is None else path.name
-        return re.sub(r"[^\w.\- ]", "_", name) or "video"
+        return video_name(self.source, is_folder=next(iter(self)).image is not None)
 
     @property
     def has_masks(self) -> bool:
