@@ -3,6 +3,7 @@ from shutil import copyfile
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
+from setuptools.command.editable_wheel import editable_wheel
 
 ADAPTERS = "msdeaot_integration"  # import name of the folder `integration`
 REGISTRY = "trackers.ini"
@@ -22,6 +23,22 @@ class BuildWithRegistry(build_py):
     @property
     def _registry(self) -> str:
         return str(Path(self.build_lib, ADAPTERS, REGISTRY))
+
+
+class EditableForTypeCheckers(editable_wheel):
+    """Names the folder of the sources in a .pth file as well: type checkers read those, and run no import hooks."""
+
+    def run(self) -> None:
+        from wheel.wheelfile import WheelFile
+
+        super().run()
+        for path in Path(self.dist_dir).glob("*.editable-*.whl"):
+            with WheelFile(path) as wheel:
+                content = {name: wheel.read(name) for name in wheel.namelist() if not name.endswith("/RECORD")}
+            with WheelFile(path, "w") as wheel:
+                for name, data in content.items():
+                    wheel.writestr(name, data)
+                wheel.writestr("msdeaot_tracker_sources.pth", f"{Path.cwd()}\n")
 
 
 # vot-trax has wheels for x86-64 Linux and Windows only; elsewhere the extras `vot` and `vots` install nothing.
@@ -46,6 +63,7 @@ EXTRAS = {
     "app": ["gradio>=6.20"],  # `msdeaot app`; tested with 6.31
     "weights": ["gdown>=6.5"],  # public weights that are on Google Drive
     "coco": ["pycocotools>=2.0.7"],  # `msdeaot export --format coco`
+    "supervision": ["supervision>=0.25"],  # `FrameResult.to_supervision`
     "onnx": ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.20"],  # `msdeaot export-onnx`
     "ray": ["ray>=2.40"],  # `msdeaot evaluate --ray`
     "train": [
@@ -64,10 +82,12 @@ EXTRAS = {
         "ipykernel>=6.29",
     ],
 }
+TESTED = ("got10k", "sam", "sam-hf", "supervision", "weights", "coco", "ray", "train")
 EXTRAS["test"] = [
     "pytest>=8",
     "hypothesis>=6.100",
     "setuptools>=70.1",  # the packaging test builds a wheel offline
+    "wheel>=0.40",  # and one of an editable install
     *(package for name in EXTRAS if name not in ("vot", "vots", "dev", "docs") for package in EXTRAS[name]),
 ]
 
@@ -112,11 +132,11 @@ setup(
     packages=find_packages(include=["msdeaot_tracker", "msdeaot_tracker.*"]) + [ADAPTERS],
     package_dir={ADAPTERS: "integration"},
     package_data={
-        "msdeaot_tracker": ["weights/*.safetensors", "weights/*.md"],
-        ADAPTERS: ["stacks/*.yaml", "pytracking_files/**/*.py"],
+        "msdeaot_tracker": ["py.typed", "weights/*.safetensors", "weights/*.md"],
+        ADAPTERS: ["py.typed", "stacks/*.yaml", "pytracking_files/**/*.py"],
     },
     entry_points={"console_scripts": ["msdeaot = msdeaot_tracker.cli.main:main"]},
-    cmdclass={"build_py": BuildWithRegistry},
+    cmdclass={"build_py": BuildWithRegistry, "editable_wheel": EditableForTypeCheckers},
     install_requires=[
         # Before 2.6, a crafted file could run code although it was loaded weights-only (CVE-2025-32434); 2.7 tells
         # whether it is exporting.

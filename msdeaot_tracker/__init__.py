@@ -1,9 +1,14 @@
 """Box in, masks and boxes out: MSDeAOT tracking as a library.
 
 >>> tracker = Tracker(load_model())
->>> tracker.initialize(image, {1: (x, y, w, h)})
->>> for image in video:
+>>> result = tracker.initialize(image, {1: (10, 12, 20, 16)})  # x, y, w, h in pixels
+>>> for image in images:
 ...     result = tracker.track(image)
+
+or, of a file, a folder or a camera:
+
+>>> for result in track_video(video, {1: box}):
+...     labels, boxes = result.labels, result.boxes
 """
 
 from typing import TYPE_CHECKING

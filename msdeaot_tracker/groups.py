@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .boxes import Boxes
+from .config import WindowConfig
 from .geometry import completed, shifted, towards
 from .memory import Memory
 from .types import Box, MapSize
@@ -20,11 +21,32 @@ from .views import POLICIES, Policy, Scenery, Sight, View
 class Sighting(NamedTuple):
     box: Box  # where an object was last seen well, in pixels, of its usual size; it may reach beyond the image
     age: int = 0  # frames since then
-    step: tuple[float, float] = (0.0, 0.0)  # pixels that it then moved each frame, to the right and down
+    # Pixels that it then moved each frame, to the right and down; None: it was found again there, and then not yet seen
+    step: tuple[float, float] | None = (0.0, 0.0)
 
     def after(self, frames: int, size: MapSize) -> Box:
         """Where it is so many frames later if it moves on, though not out of an image of this height and width."""
-        return shifted(self.box, frames * self.step[0], frames * self.step[1], *size)
+        across, down = self.step or (0.0, 0.0)
+        return shifted(self.box, frames * across, frames * down, *size)
+
+    def followed(self, now: Box, window: WindowConfig) -> Sighting:
+        """Of the next frame, on which the object is well seen at `now`.
+
+        One that was missing for long, and is found, counts as missing there until it is seen twice in a row: the view
+        stays wide, as its way is not known, and it may be something else.
+        """
+        just_found = self.step is None and self.age == window.patience
+        if self.age >= window.patience and not just_found:
+            return Sighting(now, window.patience, None)
+        if self.age and not just_found:
+            return Sighting(now)
+        middles = [(box.x + box.w / 2, box.y + box.h / 2) for box in (self.box, now)]
+        moved = [b - a for a, b in zip(*middles, strict=True)]
+        if self.step is not None:
+            moved = [
+                window.inertia * old + (1 - window.inertia) * new for old, new in zip(self.step, moved, strict=True)
+            ]
+        return Sighting(now, step=(moved[0], moved[1]))
 
 
 class Reference(NamedTuple):
@@ -138,7 +160,7 @@ class Video:
             seen = None if box is None else completed(box, last.box, *self.scenery.frame)
             if seen is not None and scores[object_id] >= window.score and _is_alike(seen, last.box, window.change):
                 now = towards(last.box, seen, window.adapt)
-                self.sightings[object_id] = Sighting(now, step=_step(last, now, window.inertia))
+                self.sightings[object_id] = last.followed(now, window)
             else:
                 self.sightings[object_id] = last._replace(age=last.age + 1)
 
@@ -211,15 +233,6 @@ class Snapshot(NamedTuple):
     """A video as it was after one of its frames; nobody changes it."""
 
     video: Video
-
-
-def _step(last: Sighting, now: Box, inertia: float) -> tuple[float, float]:
-    """Of an object that is seen on two frames in a row; how one came that is found again says nothing."""
-    if last.age:
-        return 0.0, 0.0
-    middles = [(box.x + box.w / 2, box.y + box.h / 2) for box in (last.box, now)]
-    across, down = (inertia * old + (1 - inertia) * (b - a) for old, a, b in zip(last.step, *middles, strict=True))
-    return across, down
 
 
 def _is_alike(one: Box, other: Box, change: float) -> bool:

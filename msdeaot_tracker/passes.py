@@ -71,9 +71,8 @@ class Run:
         faults = []
         for frame in sorted(prompts):
             if frame < lowest or (highest is not None and frame > highest) or (frame - self.start) % self.stride:
-                until = f"{lowest} on" if highest is None else f"{lowest} to {highest}"
-                every = "" if self.stride == 1 else f", every {self.stride}th,"
-                faults.append(f"prompts for frame {frame}, which is not tracked: frames {until}{every} are")
+                tracked = self._tracked(lowest, highest)
+                faults.append(f"prompts for frame {frame}, which is not tracked: {tracked} are")
         for frames in (
             sorted(f for f in prompts if f >= self.start),
             sorted(f for f in prompts if f <= self.start)[::-1],
@@ -167,6 +166,11 @@ class Run:
             return lowest, self.start
         length = self.forward.length
         return lowest, None if length is None else self.start + (length - 1) * self.stride
+
+    def _tracked(self, lowest: int, highest: int | None) -> str:
+        """For messages."""
+        begin = f"frames {lowest}" if self.stride == 1 else f"frames {lowest}, {lowest + self.stride}, …"
+        return f"{begin} on" if highest is None else f"{begin} to {highest}"
 
     def _check_all_seen(self, last: int) -> None:
         left = [frame for frame in sorted(self.prompts) if frame > last]

@@ -60,6 +60,11 @@ def read_prompts(path: PathLike) -> PromptsFile:
     part of the prompt), or "remove". "video" may be left out, and each of its parts: what is there must be true.
 
     InputErrors: all faults, one line each. InputError: cannot be read.
+
+    >>> file = read_prompts("prompts.json")
+    >>> sorted(file.frames), file.frames[2][1]
+    ([0, 2], Points(foreground=[(40.0, 20.0)], background=[], box=None, mask=None))
+    >>> results = track_video("clip", file.frames)
     """
     path = Path(path)
     reading = _Reading(path)

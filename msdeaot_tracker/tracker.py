@@ -34,6 +34,17 @@ class Tracker:
     Images are uint8 [H, W, 3] RGB of one size, or what `images.as_rgb` makes them of; boxes and masks are in their
     pixels, wherever and at whatever size the network looks. A call that raises has changed nothing: the next one goes
     on from before it.
+
+    >>> tracker = Tracker(load_model())
+    >>> first = tracker.initialize(image, {1: box})
+    >>> before = tracker.snapshot()
+    >>> second = tracker.track(image, {2: Points(foreground=[(15, 50)])})  # adds an object
+    >>> second.sources
+    {1: 'tracked', 2: 'prompted'}
+    >>> tracker.restore(before)  # as if that had not been
+    >>> sorted(tracker.estimate(image, {2: (4, 40, 20, 20)})), tracker.object_ids
+    ([2], (1,))
+    >>> tracker.remove(1)
     """
 
     def __init__(

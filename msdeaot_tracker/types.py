@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from supervision import Detections
     from torch import Tensor
 
 MapSize = tuple[int, int]  # rows, columns
@@ -18,15 +19,32 @@ MaskSource = Literal["given", "prompted", "tracked"]
 
 
 class TrackerError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose.
+
+    >>> issubclass(InputError, TrackerError), issubclass(CheckpointError, TrackerError)
+    (True, True)
+    """
 
 
 class InputError(TrackerError, ValueError):
-    """A value from outside (image, box, mask, setting) that cannot be used; the message names it."""
+    """A value from outside (image, box, mask, setting) that cannot be used; the message names it.
+
+    >>> Tracker(load_model("msdeaot-small")).initialize(image, {1: (5, 5, 0, 9)})
+    Traceback (most recent call last):
+        ...
+    msdeaot_tracker.types.InputError: box (5, 5, 0, 9) has no area: width and height must be positive
+    """
 
 
 class InputErrors(InputError):
-    """Several faults of one input, a line each."""
+    """Several faults of one input, a line each.
+
+    >>> try:
+    ...     track_video(video, {0: {1: box}, 2: {1: Points([(-1, 5)])}, 99: {0: box}})
+    ... except InputErrors as error:
+    ...     print(len(error.faults), "faults, the first:", error.faults[0])
+    2 faults, the first: frame 2: object 1: foreground point (-1, 5) lies outside the image of 96x64 pixels
+    """
 
     def __init__(self, faults: Sequence[str]):
         super().__init__("\n".join(faults))
@@ -34,11 +52,21 @@ class InputErrors(InputError):
 
 
 class CheckpointError(TrackerError):
-    """A weights file that is missing, damaged, hostile or made for another model."""
+    """A weights file that is missing, damaged, hostile or made for another model.
+
+    >>> load_model(weights="no-such-file.safetensors")
+    Traceback (most recent call last):
+        ...
+    msdeaot_tracker.types.CheckpointError: ...
+    """
 
 
 class Box(NamedTuple):
-    """Upright rectangle in pixels: (x, y) is its top-left corner, pixel column j spans [j, j + 1)."""
+    """Upright rectangle in pixels: (x, y) is its top-left corner, pixel column j spans [j, j + 1).
+
+    >>> Box(60, 40, 20, 16).w
+    20
+    """
 
     x: float
     y: float
@@ -76,6 +104,10 @@ class MaskEstimate:
     details:      the numbers and choices behind the mask, for tables; plain values, by name.
     alternatives: further masks of the same object, bool [H, W], to be remembered beside the first.
     confidence:   the overlap (IoU) with the true mask that its maker expects, in [0, 1]; None: it does not say.
+
+    >>> estimate = make_initializer("grabcut")(image, Box(*box))
+    >>> estimate.source, estimate.mask.shape, estimate.mask.dtype
+    ('grabcut', (64, 96), dtype('bool'))
     """
 
     mask: np.ndarray
@@ -102,6 +134,12 @@ class FrameResult:
     views: the rectangle in which the network looked for each object (or in which it will, if it was given on this
             frame); it may reach beyond the image.
     time:   seconds from the beginning of the source, image: uint8 [H, W, 3] RGB; of `track_video` only.
+
+    >>> result = next(iter(track_video(video, {7: box})))
+    >>> result.labels.shape, result.boxes[7] is None, result.sources[7]
+    ((64, 96), False, 'prompted')
+    >>> int(result.masks[7].sum()) == int((result.labels == 7).sum())
+    True
     """
 
     frame_index: int
@@ -121,6 +159,24 @@ class FrameResult:
         """
         made = {i: "given" if e.source == "given" else "prompted" for i, e in self.estimates.items()}
         return {i: made.get(i, "tracked") for i in self.boxes}
+
+    def to_supervision(self) -> Detections:
+        """The visible objects as `supervision.Detections`: xyxy, mask, confidence and, as tracker_id, the object's id.
+
+        class_id is 0: objects have no classes here. ImportError: needs the extra `supervision`.
+        """
+        try:
+            from supervision import Detections
+        except ImportError as error:
+            raise ImportError(f'{error}; for Detections: pip install "msdeaot-tracker[supervision]"') from error
+        boxes = {i: box for i, box in self.boxes.items() if box is not None}
+        return Detections(
+            xyxy=np.array([(x, y, x + w, y + h) for x, y, w, h in boxes.values()], np.float32).reshape(-1, 4),
+            mask=np.array([self.masks[i] for i in boxes], bool).reshape(-1, *self.labels.shape),
+            confidence=np.array([self.scores[i] for i in boxes], np.float32),
+            class_id=np.zeros(len(boxes), int),
+            tracker_id=np.array(list(boxes), int),
+        )
 
     @cached_property
     def masks(self) -> dict[int, np.ndarray]:

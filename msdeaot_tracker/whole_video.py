@@ -28,7 +28,7 @@ def track_video(
 ) -> Iterator[FrameResult]:
     """Track objects through a video: an iterator over its results, in the video's order.
 
-    >>> for result in track_video(video, {1: (60, 60, 40, 40)}, end=3):
+    >>> for result in track_video(video, {1: box}, end=3):
     ...     print(result.frame_index, result.boxes[1] is not None)
     0 True
     1 True

@@ -31,6 +31,10 @@ def boxes_at(index: int) -> dict[int, tuple[int, int, int, int]]:
     return {1: (4 + 3 * index, 6, 14, 12), 2: (40, 24 + index, 12, 10)}
 
 
+def silent(done: int, total: int | None) -> None:
+    pass
+
+
 @pytest.fixture(scope="session")
 def video(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("app") / "clip"
@@ -42,14 +46,14 @@ def video(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def tracker() -> Tracker:
-    return Tracker(ColourModel(), initializer="grabcut")
+    return Tracker(ColourModel(box_margins=True), initializer="grabcut")
 
 
 @pytest.fixture
 def session(video, tracker, tmp_path) -> Session:
     folder = tmp_path / "session"
     folder.mkdir()
-    return Session(open_frames(video, folder / "frames", lambda done, total: None), folder, make_engine(tracker))
+    return Session(open_frames(video, folder / "frames", silent), folder, make_engine(tracker))
 
 
 def draw(session: Session, index: int, object_id: int, box=None) -> None:
@@ -79,12 +83,13 @@ def labels(session: Session) -> list[np.ndarray]:
 
 
 def test_a_box_is_seen_at_once_and_tracks_as_the_tracker_itself_does(session, tracker):
-    object_id = session.add_object("cat")
-    draw(session, 0, object_id)
+    object_id, (x, y, w, h) = session.add_object("cat"), boxes_at(0)[1]
+    around = Box(x - 2, y - 2, w + 4, h + 4)
+    draw(session, 0, object_id, around)
     assert is_found(session, 0, object_id, 1)
     assert run(session, 0) == list(range(1, FRAMES))
     direct = tracker.another()
-    expected = [direct.initialize(session.frames.image(0), {object_id: Box(*boxes_at(0)[1])})]
+    expected = [direct.initialize(session.frames.image(0), {object_id: around})]
     expected += [direct.track(session.frames.image(index)) for index in range(1, FRAMES)]
     for index, result in enumerate(expected):
         found = session.result(index)
@@ -120,6 +125,21 @@ def test_a_correction_keeps_what_came_before_and_goes_on_from_there(session):
     assert run(session, 3) == [4, 5]
     after = labels(session)
     assert all((a == b).all() for a, b in zip(before[:3], after[:3], strict=True))
+    assert is_found(session, 5, first, 1) and is_found(session, 5, second, 2)
+
+
+def test_an_object_that_is_away_where_another_is_corrected_is_found_when_it_returns(tracker, tmp_path):
+    (tmp_path / "frames").mkdir()
+    for index in range(FRAMES):
+        places = {**boxes_at(index), 1: None} if index in (2, 3) else boxes_at(index)
+        write_image(tmp_path / "frames" / f"{index}.png", scene(SIZE, places))
+    session = Session(open_frames(tmp_path / "frames", tmp_path, silent), tmp_path / "session", make_engine(tracker))
+    first, second = session.add_object(), session.add_object()
+    draw(session, 0, first)
+    run(session, 0)
+    assert not (session.labels(3) == first).any()
+    draw(session, 3, second)
+    run(session, 3)
     assert is_found(session, 5, first, 1) and is_found(session, 5, second, 2)
 
 
@@ -247,10 +267,6 @@ def test_the_picture_shows_colours_and_clicks(session):
 @pytest.fixture
 def sessions(tracker, tmp_path) -> Sessions:
     return Sessions(make_engine(tracker), tmp_path, limit=2)
-
-
-def silent(done: int, total: int | None) -> None:
-    pass
 
 
 def test_each_page_has_a_session_of_its_own(sessions, video, tmp_path):

@@ -65,6 +65,7 @@ ONLY_IN = {
     "onnxruntime": ("onnx_export.py",),
     "onnxscript": ("onnx_export.py",),
     "lightning_fabric": ("training/engine.py",),
+    "supervision": ("types.py",),
     "gradio": ("app/actions.py", "app/page.py", "app/server.py"),
 }
 

@@ -307,7 +307,10 @@ def test_the_way_of_a_missing_object_is_known_for_some_frames_and_ends_at_the_bo
     assert [(box.x, box.y) for box in expected] == [(555, 87.5), (570, 85.0), *[(585, 82.5)] * 4]
     assert Sighting(Box(600, 100, 40, 40), step=(30.0, 0.0)).after(3, (480, 640)).x == 620  # half of it is inside
     video.note({1: Box(10, 10, 40, 40)}, {1: 0.9})
-    assert video.expected(1) == Box(10, 10, 40, 40)  # found elsewhere: its way is not known
+    assert video.sightings[1] == Sighting(Box(10, 10, 40, 40), age=3, step=None)  # found elsewhere, if it is it
+    assert video.expected(1) == Box(10, 10, 40, 40)
+    video.note({1: Box(30, 12, 40, 40)}, {1: 0.9})
+    assert video.sightings[1] == Sighting(Box(30, 12, 40, 40), age=0, step=(20.0, 2.0))
 
 
 def test_what_is_left_of_an_object_behind_a_cover_is_not_its_size():

@@ -23,6 +23,16 @@ BoxFrom = Literal["mask", "ar"]  # where the boxes of tracked frames come from
 
 
 class Initializer(Protocol):
+    """Anything that makes a mask of a box: what `Tracker(initializer=...)` takes, beside the name of one.
+
+    >>> def left_half(image, box):
+    ...     mask = np.zeros(image.shape[:2], bool)
+    ...     mask[int(box.y) : int(box.y + box.h), int(box.x) : int(box.x + box.w / 2)] = True
+    ...     return MaskEstimate(mask, source="left half")
+    >>> Tracker(load_model("msdeaot-small"), initializer=left_half).initialize(image, box).estimates[1].source
+    'left half'
+    """
+
     def __call__(self, image: np.ndarray, box: Box) -> MaskEstimate:
         """The object in the box.
 
@@ -112,6 +122,9 @@ def make_initializer(name: str, *, device: str | torch.device = "auto", **option
              dictionary under its name: `make_initializer("ar+sam", combine="both", sam={"variant": "vit_h"})`.
 
     InputError: unknown name or setting. ImportError: it needs an optional package. CheckpointError: its weights.
+
+    >>> make_initializer("grabcut", iterations=3)(image, Box(*box)).source
+    'grabcut'
     """
     names = name.split("+")
     if len(names) == 1:

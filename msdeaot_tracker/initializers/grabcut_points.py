@@ -14,7 +14,7 @@ _REACH = (0.06, 0.12, 0.25, 0.4)  # radii of the first guesses around clicks alo
 # In square roots of the area of a mask that clicks correct:
 _BAND = 0.1  # what its contour may move everywhere
 _NEAR = 0.15  # where a click is believed at first
-_FAR = 0.6  # where a click may change the mask at all
+_FAR = 1.0  # where a click may change the mask at all
 _MARGIN = 0.3  # of its sides: the room around the object in which the fine cut looks
 
 
@@ -86,6 +86,7 @@ def _guesses(clicks: Points, inside: np.ndarray, before: np.ndarray | None) -> d
 
 def _corrected(clicks: Points, before: np.ndarray) -> np.ndarray:
     """Seeds that leave a mask as it is far from its contour and from the clicks."""
+    before = before & ~_denied(clicks, before)
     size = float(np.sqrt(before.sum()))
     band = np.ones((2 * round(_BAND * size) + 3,) * 2, np.uint8)
     on, off = (discs(c, before.shape, _NEAR * size) for c in (clicks.foreground, clicks.background))
@@ -95,6 +96,13 @@ def _corrected(clicks: Points, before: np.ndarray) -> np.ndarray:
     seeds[(cv2.erode(before.astype(np.uint8), band, borderValue=1) > 0) & ~wide_off] = cv2.GC_FGD
     seeds[(cv2.dilate(before.astype(np.uint8), band) == 0) & ~wide_on] = cv2.GC_BGD
     return seeds
+
+
+def _denied(clicks: Points, before: np.ndarray) -> np.ndarray:
+    """bool [h, w]: the 8-connected parts of a mask in which there are background clicks alone."""
+    _, parts = cv2.connectedComponents(before.astype(np.uint8), connectivity=8)
+    kept, gone = ({parts[int(y), int(x)] for x, y in c} for c in (clicks.foreground, clicks.background))
+    return np.isin(parts, sorted(gone - kept - {0}))
 
 
 def _fine(image: np.ndarray, mask: np.ndarray, points: Points, allowed: np.ndarray, fine_side: int) -> np.ndarray:

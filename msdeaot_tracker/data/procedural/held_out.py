@@ -17,10 +17,10 @@ from .scene import Props
 
 HELD_OUT_SEED = 2**41  # training counts the seeds of its clips up from its own, which is small
 _CALM = {"max_distractors": 1, "absence_probability": 0.0, "vigour": (0.3, 1.0), "object_size": (0.15, 0.7)}
-_TINY = {
+_TINY = {  # 14 to 36 pixels in 1280x720
     "max_objects": 1,
-    "object_size": (0.03, 0.07),
-    "min_area": 0.0002,
+    "object_size": (0.02, 0.05),
+    "min_area": 0.0001,
     "min_visibility": 0.8,
     "screen_probability": 0.0,
     "camouflage_probability": 0.1,
@@ -35,7 +35,7 @@ KINDS = {  # of each, what its sequences are in turn
     },
     "small": {  # objects that a network sees badly on the whole frame
         "tiny": _TINY,
-        "fast": {**_TINY, "speed": 0.07, "vigour": (0.8, 1.2)},
+        "fast": {**_TINY, "speed": 0.05, "vigour": (0.8, 1.2)},
         "leaving": {**_TINY, "absence_probability": 1.0},
     },
 }
