@@ -1,7 +1,7 @@
 """A results folder as it lies on disk: what each file of it is called and holds, and a finished run read back.
 
-result.json      about the run: `source`, `objects`, `size` [width, height], `fps`, `status`, maybe `names` of objects by
-                 id, and of its frames the number of the `first` and the `count`
+result.json      about the run: `source`, `objects`, `size` [width, height], `fps`, `status`, maybe `names` of objects
+                 by id, and of its frames the number of the `first` and the `count`
 frames.jsonl     a line per frame, see `frame_line`
 masks/N.png      the object ids of frame N, unless the run was told to leave them out
 """
