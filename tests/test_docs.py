@@ -78,12 +78,14 @@ def test_the_prompts_file_of_the_docs_is_one(tmp_path):
 
 def test_the_quickstarts_lines_do_what_they_say(tmp_path):
     text = (DOCS / "quickstart.md").read_text(encoding="utf-8")
-    (lines,) = [block for block in blocks(text) if "procedural" in block[0]]
+    lines = [line for block in blocks(text) if "clips/" in "".join(block) for line in block]
     (tmp_path / ".venv").symlink_to(sys.prefix)
     done = subprocess.run(["bash", "-ec", "\n".join(lines)], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "results" / "overlay.mp4").is_file()
     assert len(list((tmp_path / "results" / "masks").iterdir())) == 10
+    rows = (tmp_path / "results" / "export" / "tracks.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[-1] for row in rows] == ["lite", *["tracked"] * 4, "given", *["tracked"] * 4]
 
 
 def test_the_readmes_python_tracks():

@@ -139,7 +139,7 @@ def test_yolos_polygons_are_the_masks_without_their_holes(run):
                 mask[20:24, 38:42] = True
             polygons = [line[1:].reshape(-1, 2) for line in lines if line[0] == number]
             np.testing.assert_array_equal(filled(polygons), mask)
-    assert "  0: object 2\n  1: object 5\n" in (run / "export" / "yolo" / "data.yaml").read_text()
+    assert '  0: "object 2"\n  1: "object 5"\n' in (run / "export" / "yolo" / "data.yaml").read_text()
 
 
 def test_supervision_reads_yolos_folder(run):
@@ -155,6 +155,16 @@ def test_supervision_reads_yolos_folder(run):
     (detections,) = [found for path, _, found in read if Path(path).name == NAMES[1]]
     mask = detections.mask[detections.class_id == 0].any(axis=0)
     np.testing.assert_array_equal(mask, labels(1) == 2)
+
+
+def test_names_that_the_user_gave_are_those_of_categories(run):
+    summary = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps(summary | {"names": {"2": 'the "cat", 猫'}}))
+    assert export(run, "yolo,coco") == 0
+    categories = json.loads((run / "export" / "coco.json").read_text())["categories"]
+    assert [category["name"] for category in categories] == ['the "cat", 猫', "object 5"]
+    first, second = (run / "export" / "yolo" / "data.yaml").read_text().splitlines()[-2:]
+    assert first == "  0: " + json.dumps(categories[0]["name"]) and second == '  1: "object 5"'
 
 
 def test_labels_are_named_like_the_frames(run):

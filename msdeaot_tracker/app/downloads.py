@@ -67,7 +67,7 @@ def _write_results(session: Session, folder: Path, video: Path | None, progress:
     """The folder that `msdeaot track` would have written, and the video in the user's colours."""
     frames, indices = session.frames, session.known_frames
     names = {object_id: paint.name for object_id, paint in session.paints.items()}
-    about = {"source": frames.name, "fps": frames.fps, "objects": names}
+    about = {"source": frames.name, "fps": frames.fps, "objects": names, "names": names}
     given = dict(_complete(session.result(indices[0]), names).boxes)
     drawn = None if video is None else OverlayWriter(video, frames.fps, paints=session.paints)
     try:

@@ -1,7 +1,7 @@
 """A results folder as it lies on disk: what each file of it is called and holds, and a finished run read back.
 
-result.json      about the run: `source`, `objects`, `size` [width, height], `fps`, `status`, and of its frames the
-                 number of the `first` and the `count`
+result.json      about the run: `source`, `objects`, `size` [width, height], `fps`, `status`, maybe `names` of objects
+                 by id, and of its frames the number of the `first` and the `count`
 frames.jsonl     a line per frame, see `frame_line`
 masks/N.png      the object ids of frame N, unless the run was told to leave them out
 """
@@ -103,10 +103,11 @@ class RunFolder:
             self.width, self.height = (int(side) for side in summary["size"])
             self.source = str(summary["source"])
             self.fps = None if summary["fps"] is None else float(summary["fps"])
-            names = summary["files"]
-        except (KeyError, TypeError, ValueError) as error:
+            files = summary["files"]
+            self._names = {str(key): str(name) for key, name in summary.get("names", {}).items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{folder / SUMMARY} is not whole: {type(error).__name__} {error}") from None
-        if FRAMES not in names:
+        if FRAMES not in files:
             raise InputError(f"{folder} is of an earlier version, without {FRAMES}: track again")
         self._lines = _find_lines(folder / FRAMES)
         if not self._lines:
@@ -121,6 +122,10 @@ class RunFolder:
 
     def __len__(self) -> int:
         return len(self._lines)
+
+    def name(self, object_id: int) -> str:
+        """What the user calls an object, where he has said so."""
+        return self._names.get(str(object_id)) or f"object {object_id}"
 
     @property
     def sequence(self) -> str:
