@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,12 +63,17 @@ def _gradients(model: MSDeAOT, batch: Any, plan: Plan) -> tuple[float, Mapping[s
 
 
 @torch.no_grad()
-def _labels(model: MSDeAOT) -> Tensor:
-    preset, sequence = override(model.preset, "tracker.precision=float32"), next(iter(_CLIP))
+def track_clip(model: MSDeAOT, precision: str) -> np.ndarray:
+    """int32 [T, H, W]: the labels of a made-up clip, tracked from its true first masks."""
+    preset, sequence = override(model.preset, f"tracker.precision={precision}"), next(iter(_CLIP))
     tracker = Tracker(model.eval(), initializer="box", preset=preset)
     tracked = [tracker.initialize(sequence.image(0), sequence.masks(0))]
     tracked += [tracker.track(sequence.image(index)) for index in range(1, len(sequence))]
-    return torch.stack([torch.from_numpy(result.labels) for result in tracked])
+    return np.stack([result.labels for result in tracked])
+
+
+def _labels(model: MSDeAOT) -> Tensor:
+    return torch.from_numpy(track_clip(model, "float32"))
 
 
 @contextmanager

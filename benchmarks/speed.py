@@ -43,11 +43,11 @@ def stop_watch(model: MSDeAOT) -> Iterator[dict[str, float]]:
 
     def timed(part: str, function: Callable) -> Callable:
         def call(*arguments, **keywords):
-            began = now(model)
+            began = now(model.mean)
             try:
                 return function(*arguments, **keywords)
             finally:
-                spent[part] += now(model) - began
+                spent[part] += now(model.mean) - began
 
         return call
 
@@ -63,9 +63,9 @@ def stop_watch(model: MSDeAOT) -> Iterator[dict[str, float]]:
             delattr(model, verb)
 
 
-def now(model: MSDeAOT) -> float:
-    """Wall clock, once the device has done what it was given."""
-    device = model.mean.device
+def now(where: torch.Tensor) -> float:
+    """Wall clock, once the tensor's device has done what it was given."""
+    device = where.device
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -100,9 +100,9 @@ def measure(model: MSDeAOT, size: tuple[int, int], objects: int, memory: int, fr
             tracker.track(read(path))
         for _ in range(frames):
             with stop_watch(model) as spent:
-                began = now(model)
+                began = now(model.mean)
                 tracker.track(read(path))
-                total = now(model) - began
+                total = now(model.mean) - began
             for part in PARTS[:-1]:
                 runs[part].append(spent[part])
             runs["resize/IO"].append(total - sum(spent.values()))

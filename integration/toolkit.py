@@ -17,7 +17,7 @@ from typing import Any
 
 from msdeaot_tracker import TrackerError
 
-from .requirements import require_toolkit
+from .requirements import check_experiments, require_toolkit, toolkit_version
 from .workspace import parse_interactions
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -40,8 +40,10 @@ def evaluate(workspace: Path, tracker: str, *, progress: Progress | None = None)
     """`vot evaluate`: all experiments of the workspace's stack with one tracker.
 
     progress: called with the share of the current experiment that is done, in [0, 1]; the next one begins anew.
-    Raises ToolkitError when the tracker crashed, with the tracker's log, or when results are missing.
+    Raises ToolkitError when the tracker crashed, with the tracker's log, or when results are missing; ImportError when
+    the toolkit is missing, or of a version that crashes in one of the experiments.
     """
+    check_experiments(toolkit_version(), _read_stack(workspace))
     output = _vot(["evaluate", tracker], workspace, progress)
     interrupted = [line for line in output if "Evaluation interrupted" in line]
     if interrupted:
@@ -71,14 +73,19 @@ def analyse(workspace: Path, trackers: Sequence[str], *, name: str, progress: Pr
 
 def expected_results(workspace: Path) -> Iterator[str]:
     """`experiment/sequence/run` of every run that the workspace's stack asks for, with one object per sequence."""
-    import yaml  # comes with the toolkit
-
-    stack = yaml.safe_load((workspace / "stack.yaml").read_text(encoding="utf-8"))
+    experiments = _read_stack(workspace)
     sequences = workspace / "sequences"
     for sequence in (sequences / "list.txt").read_text(encoding="utf-8").splitlines():
-        for name, experiment in stack["experiments"].items():
+        for name, experiment in experiments.items():
             runs = _expected_runs(sequences / sequence, experiment)
             yield from (f"{name}/{sequence}/{sequence}_{run}" for run in runs)
+
+
+def _read_stack(workspace: Path) -> dict[str, dict[str, Any]]:
+    """The experiments of the workspace's stack, by name."""
+    import yaml  # comes with the toolkit
+
+    return yaml.safe_load((workspace / "stack.yaml").read_text(encoding="utf-8"))["experiments"]
 
 
 def _expected_runs(sequence: Path, experiment: dict[str, Any]) -> list[str]:

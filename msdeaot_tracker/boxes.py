@@ -11,7 +11,7 @@ import numpy as np
 from .config import TrackerConfig
 from .geometry import Margins, main_parts, margins, mask_to_box, with_margins
 from .initializers import BoxRefiner
-from .types import Box, Region
+from .types import Box, Points, Region
 
 
 class Boxes:
@@ -42,7 +42,7 @@ class Boxes:
         image: np.ndarray,
         labels: np.ndarray,
         object_ids: Iterable[int],
-        targets: Mapping[int, Box | np.ndarray],
+        targets: Mapping[int, Box | np.ndarray | Points],
         places: Mapping[int, Region | None],
         usual: Mapping[int, Box],
     ) -> dict[int, Box | None]:
@@ -58,7 +58,7 @@ class Boxes:
             self._note_margins(boxes, targets)
             boxes |= {i: with_margins(boxes[i], room, *labels.shape) for i, room in self._margins.items() if boxes[i]}
         if self._refiner is not None:
-            self._look_at(image, targets)
+            self._look_at(image, targets, boxes)
             boxes |= self._refined(image, {i: box for i, box in boxes.items() if box and i not in targets})
         return boxes
 
@@ -77,20 +77,25 @@ class Boxes:
         box = mask_to_box(mask)
         return box and box._replace(x=box.x + columns.start, y=box.y + rows.start)
 
-    def _note_margins(self, boxes: Mapping[int, Box | None], targets: Mapping[int, Box | np.ndarray]) -> None:
-        """Of the objects that are given by boxes; a mask has none. boxes: the rectangles of their masks."""
+    def _note_margins(self, boxes: Mapping[int, Box | None], targets: Mapping[int, Box | np.ndarray | Points]) -> None:
+        """Of the objects that are given by boxes; others have none. boxes: the rectangles of their masks."""
         for object_id, target in targets.items():
             self._margins.pop(object_id, None)
-            if boxes[object_id] is not None and not isinstance(target, np.ndarray):
+            if boxes[object_id] is not None and isinstance(target, Box):
                 self._margins[object_id] = margins(target, boxes[object_id])
 
-    def _look_at(self, image: np.ndarray, targets: Mapping[int, Box | np.ndarray]) -> None:
-        """Show the refiner the objects that are given."""
+    def _look_at(
+        self, image: np.ndarray, targets: Mapping[int, Box | np.ndarray | Points], boxes: Mapping[int, Box | None]
+    ) -> None:
+        """Show the refiner the objects that are given. boxes: the rectangles of what is seen of them."""
         for object_id, target in targets.items():
             box = mask_to_box(target) if isinstance(target, np.ndarray) else target
+            if isinstance(box, Points) and (box := boxes[object_id]) is None:
+                continue  # hidden by others that were given
             self._appearance[object_id] = self._refiner.reference(image, box)
 
     def _refined(self, image: np.ndarray, boxes: Mapping[int, Box]) -> dict[int, Box]:
         """What the refiner finds near these rectangles, where it finds something."""
-        found = {i: self._refiner.refine(image, box, self._appearance[i]).box for i, box in boxes.items()}
+        known = {i: box for i, box in boxes.items() if i in self._appearance}
+        found = {i: self._refiner.refine(image, box, self._appearance[i]).box for i, box in known.items()}
         return {i: box for i, box in found.items() if box is not None}

@@ -98,6 +98,13 @@ class TrackerConfig:
 
 @dataclass(frozen=True)
 class Preset:
+    """A model with its settings of memory and tracking, by name; `override` changes settings.
+
+    >>> preset = PRESETS["msdeaot-lite"]
+    >>> preset.name, preset.memory.long_term_max is None
+    ('msdeaot-lite', False)
+    """
+
     name: str
     model: ModelConfig
     memory: MemoryConfig = MemoryConfig()
@@ -195,6 +202,7 @@ PRESETS: dict[str, Preset] = {
         ),
     )
 }
+"""Every preset by its name; README, Models and weights, says what each is."""
 
 DEFAULT_PRESET = "msdeaot-lite"
 
@@ -210,6 +218,9 @@ def override(preset: Preset, *settings: str) -> Preset:
 
     The value is a Python literal or a bare word; of a boolean also yes, no, on or off. An unknown key or a value of the
     wrong type is an InputError.
+
+    >>> override(PRESETS["msdeaot-lite"], "memory.long_term_max=4").memory.long_term_max
+    4
     """
     for setting in settings:
         path, separator, text = setting.partition("=")

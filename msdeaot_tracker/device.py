@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from .types import InputError, TrackerError
 
@@ -58,6 +59,11 @@ def _cpu_multiplies_bfloat16() -> bool:
         return torch.cpu._is_avx512_bf16_supported()
     logger.info("torch %s does not tell whether the CPU has bfloat16: computing in float32", torch.__version__)
     return False
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A copy there of a tensor of the CPU (on a CPU itself); to CUDA on its way while the CPU goes on."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 @contextmanager

@@ -116,9 +116,9 @@ class ObjectGroup:
         self._slots = [None if i in object_ids else i for i in self._slots]
         self.references = [reference.without(object_ids) for reference in self.references]
 
-    def one_hot(self, labels: Tensor, channels: int) -> Tensor:
-        """Object ids [h, w] -> float32 [1, channels, h, w]; objects of other groups are background (PARITY 20)."""
-        mask = torch.zeros(channels, *labels.shape, device=labels.device, dtype=torch.float32)
+    def one_hot(self, labels: Tensor) -> Tensor:
+        """Object ids [h, w] -> float32 [1, slots + 1, h, w]; objects of other groups are background (PARITY 20)."""
+        mask = torch.zeros(len(self._slots) + 1, *labels.shape, device=labels.device, dtype=torch.float32)
         for slot, object_id in enumerate(self._slots, start=1):
             if object_id is not None:
                 mask[slot] = labels == object_id
@@ -228,6 +228,12 @@ class Video:
     @property
     def _policy(self) -> Policy:
         return POLICIES[self.scenery.settings.view]
+
+
+class Snapshot(NamedTuple):
+    """A video as it was after one of its frames; nobody changes it."""
+
+    video: Video
 
 
 def _is_alike(one: Box, other: Box, change: float) -> bool:

@@ -31,6 +31,10 @@ def load_tracker(
     initializer, initializer_settings: as for `make_initializer`.
     box_from: where the boxes of tracked frames come from: the masks' rectangles, or Alpha-Refine ("ar"): the
               initializer's, or else one of its own with the settings `initializer_settings["ar"]`.
+
+    >>> tracker = load_tracker("msdeaot-small", device="cpu", initializer="grabcut")
+    >>> tracker.initialize(image, box).boxes.keys()
+    dict_keys([1])
     """
     if box_from not in get_args(BoxFrom):
         raise InputError(f"box_from={box_from!r}: choose {' or '.join(get_args(BoxFrom))}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .config import Preset
-from .device import explain_out_of_memory
+from .device import explain_out_of_memory, to_device
 from .groups import ObjectGroup, Reference
 from .memory import Entry, Memory
 from .models import MSDeAOT
@@ -30,8 +30,8 @@ class Look:
     the precision of its input on a CPU, the softmax of attention and the norms among it, and in float32 on CUDA;
     depth-wise convolutions are in float32 on a CPU (models.depthwise). Logits leave the network as float32.
 
-    TrackerError: the device's memory does not suffice. NotFiniteError: what comes out, or would be remembered, is not
-    finite.
+    TrackerError: the device's memory does not suffice. Whether what comes out, and would be remembered, is finite,
+    `verify` says: once for many, since it waits for the device.
     """
 
     def __init__(self, model: MSDeAOT, preset: Preset, image: np.ndarray, objects: int, precision: str):
@@ -40,6 +40,7 @@ class Look:
         self._objects = objects
         self._device = next(model.parameters()).device
         self._features: dict[View, Features] = {}
+        self._sums: list[Tensor] = []  # of what is to be finite
 
     def propagate(self, view: View, memory: MemoryView) -> Propagation:
         if self._precision == "float32":
@@ -57,8 +58,8 @@ class Look:
             return Answer(group.object_ids, group.view, group.view.logits(logits))
 
     def mask(self, group: ObjectGroup, view: View, labels: np.ndarray) -> Tensor:
-        """Where the group's objects are in a view by these labels, int32 [H, W]: one-hot [1, K + 1, h, w]."""
-        return self._one_hot(group, view.labels(labels, self._device))
+        """Where the group's objects are in a view by these labels, int32 [H, W]: one-hot [1, slots + 1, h, w]."""
+        return group.one_hot(view.labels(labels, self._device))
 
     def memorize(self, view: View, mask: Tensor, propagation: Propagation) -> Entry:
         """What is remembered of the frame with this mask; it was propagated in `view`."""
@@ -77,9 +78,9 @@ class Look:
     def recall(self, group: ObjectGroup, memory: Memory) -> None:
         """Write the group's references into a new memory, under the slots that its objects have now."""
         for frame_index, picture, labels in group.references:
-            mask = self._one_hot(group, labels)
+            mask = group.one_hot(labels)
             with self._on_device(labels.shape):
-                entry = self._read_itself(self._model.encode(picture.to(self._device)), mask)
+                entry = self._read_itself(self._model.encode(to_device(picture, self._device)), mask)
             memory.write(frame_index, entry, reference=True, anew=True, mask=mask)
 
     def _read_itself(self, features: Features, mask: Tensor) -> Entry:
@@ -88,22 +89,24 @@ class Look:
         self._check(propagation.output)
         return self._checked(self._model.memorize(propagation, identity))
 
-    def _one_hot(self, group: ObjectGroup, labels: Tensor) -> Tensor:
-        """labels: float32 [h, w] at network size, object ids."""
-        return group.one_hot(labels, self._preset.model.objects + 1)
-
     def _encoded(self, view: View) -> Features:
         if view not in self._features:
-            self._features[view] = self._model.encode(view.image(self._image).to(self._device))
+            self._features[view] = self._model.encode(to_device(view.image(self._image), self._device))
         return self._features[view]
 
     def _checked(self, entry: Entry) -> Entry:
         self._check(*(tensor for tokens in entry for tensor in tokens.tensors))
         return entry
 
-    def _check(self, *values: Tensor) -> None:
-        if not torch.stack([torch.isfinite(each).all() for each in values]).all():
+    def verify(self) -> None:
+        """NotFiniteError: something that was computed since the last call is not finite. Waits for the device."""
+        sums, self._sums = self._sums, []
+        if sums and not torch.stack(sums).isfinite().all():
             raise NotFiniteError("the network's answer to this frame is not finite (NaN or Inf): it is left out")
+
+    def _check(self, *values: Tensor) -> None:
+        """To be verified later. A sum keeps NaN and Inf, and is one pass."""
+        self._sums += [each.sum(dtype=torch.float32) for each in values]
 
     @contextmanager
     def _on_device(self, size: MapSize) -> Iterator[None]:

@@ -186,7 +186,8 @@ class Memory:
 
         anew: forget the recent frames before it, whose maps are of another view: the short-term read goes by place.
               Of a reference they are forgotten in any case: they do not know the objects given now.
-        mask: one-hot [1, K + 1, H, W], which tokens are whose; InputError: the policy needs it, and it is not there.
+        mask: one-hot [1, k + 1, H, W] of k <= K objects, which tokens are whose; InputError: the policy needs it, and
+              it is not there.
         """
         gap = self._config.long_term_gap
         earlier = [] if anew or reference else self._recent

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import cv2
@@ -24,6 +26,13 @@ _KEY_FRAME_SECONDS = 2  # between frames that a player can jump to
 _CONTAINER = {"movflags": "+hybrid_fragmented+frag_every_frame", "flush_packets": "1"}
 
 
+class Paint(NamedTuple):
+    """How an object is shown. A name that is not of ASCII gives way to the id, as OpenCV has no letters for it."""
+
+    name: str
+    colour: tuple[int, int, int]  # RGB
+
+
 class OverlayWriter:
     """An H.264 MP4 of the frames with what the tracker found drawn over them; a context manager.
 
@@ -31,9 +40,16 @@ class OverlayWriter:
     repeating the last row or column. A PyAV whose FFmpeg has no H.264 encoder writes MPEG-4 part 2, with a warning.
     """
 
-    def __init__(self, path: PathLike, fps: float | None = None, *, views: bool = False):
-        """fps: of frames whose time is not known (default: 25). views: draw where the network looked as well."""
-        self._path, self._views = Path(path), views
+    def __init__(
+        self,
+        path: PathLike,
+        fps: float | None = None,
+        *,
+        views: bool = False,
+        paints: Mapping[int, Paint] | None = None,
+    ):
+        """fps: of frames whose time is not known (default: 25). views, paints: as for `draw_overlay`."""
+        self._path, self._views, self._paints = Path(path), views, paints
         self._fps = fps or DEFAULT_FPS
         self._container: av.container.OutputContainer | None = None
         self._first_time: float | None = None
@@ -41,7 +57,7 @@ class OverlayWriter:
 
     def write(self, image: np.ndarray, result: FrameResult, time: float | None = None) -> None:
         """image: uint8 [H, W, 3] RGB, of one size; time: in seconds, rising. OSError, TrackerError: not possible."""
-        drawn = draw_overlay(image, result, views=self._views)
+        drawn = draw_overlay(image, result, views=self._views, paints=self._paints)
         rows, columns = drawn.shape[:2]
         drawn = cv2.copyMakeBorder(drawn, 0, rows % 2, 0, columns % 2, cv2.BORDER_REPLICATE)
         if self._container is None:
@@ -109,34 +125,47 @@ def _can_encode(name: str) -> bool:
         return False
 
 
-def draw_overlay(image: np.ndarray, result: FrameResult, *, views: bool = False) -> np.ndarray:
+def draw_overlay(
+    image: np.ndarray, result: FrameResult, *, views: bool = False, paints: Mapping[int, Paint] | None = None
+) -> np.ndarray:
     """A copy of the image [H, W, 3] with every object tinted and outlined, its box, and its id and score.
 
-    views: in white, the rectangles in which the network looked as well.
+    views: in white, the rectangles in which the network looked as well. paints: names and colours by object id, in
+    place of the id and of the masks' palette.
     """
-    drawn = image.copy()
+    drawn, paints = image.copy(), paints or {}
     inside = result.labels > 0
-    drawn[inside] = drawn[inside] // 2 + _colours(result.labels[inside]) // 2
+    drawn[inside] = drawn[inside] // 2 + _colours(result.labels[inside], paints) // 2
     thickness = max(1, round(min(image.shape[:2]) / 240))
     for x, y, w, h in set(result.views.values()) if views else ():
         cv2.rectangle(drawn, (x, y), (x + w - 1, y + h - 1), (255, 255, 255), thickness)
     for object_id, box in result.boxes.items():
         if box is not None:
-            colour = _colours(np.array(object_id)).tolist()
+            colour = _colours(np.array([object_id]), paints)[0].tolist()
             outlines, _ = cv2.findContours(
                 result.masks[object_id].astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
             )
             cv2.drawContours(drawn, outlines, -1, colour, thickness)
             x, y, w, h = (round(side) for side in box)
             cv2.rectangle(drawn, (x, y), (x + w - 1, y + h - 1), colour, thickness)
-            _draw_text(drawn, f"{object_id}: {result.scores[object_id]:.2f}", (x, y), thickness)
+            name = paints[object_id].name if object_id in paints else ""
+            text = name if name and name.isascii() else str(object_id)
+            _draw_text(drawn, f"{text}: {result.scores[object_id]:.2f}", (x, y), thickness)
     return drawn
 
 
-def _colours(object_ids: np.ndarray) -> np.ndarray:
-    """uint8 [..., 3]: the hues of the masks' palette (which begins again after 255), as bright as they go."""
+def bright_colour(object_id: int) -> tuple[int, int, int]:
+    """The colour of an object that has been given no other: the palette's hue, as bright as it goes."""
+    return tuple(_colours(np.array([object_id]), {})[0].tolist())
+
+
+def _colours(object_ids: np.ndarray, paints: Mapping[int, Paint]) -> np.ndarray:
+    """uint8 [N, 3] of ids [N]: as painted, or the hues of the masks' palette (which begins again after 255)."""
     colours = palette()[1 + (object_ids - 1) % 255].astype(int)
-    return (colours * 255 // colours.max(axis=-1, keepdims=True)).astype(np.uint8)
+    colours = (colours * 255 // colours.max(axis=-1, keepdims=True)).astype(np.uint8)
+    for object_id, paint in paints.items():
+        colours[object_ids == object_id] = paint.colour
+    return colours
 
 
 def _draw_text(image: np.ndarray, text: str, corner: tuple[int, int], thickness: int) -> None:

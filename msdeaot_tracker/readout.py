@@ -38,13 +38,13 @@ def read_labels(answers: Sequence[Answer], height: int, width: int) -> tuple[np.
             merged = merge_groups([_spread(answer.logits.softmax(dim=0), answer, region) for answer in together])
         probability, channel = merged.softmax(dim=0).max(dim=0)
         ids = [0, *(object_id for answer in together for object_id in answer.object_ids)]
-        total = torch.zeros(len(ids), device=merged.device, dtype=torch.float32)
-        sums = total.index_add(0, channel.flatten(), probability.flatten()).tolist()
-        counts = total.index_add(0, channel.flatten(), torch.ones_like(probability).flatten()).tolist()
+        found = channel > 0
+        total, owners, sure = torch.zeros(len(ids), device=merged.device), channel[found], probability[found]
+        sums = total.index_add(0, owners, sure).tolist()
+        counts = total.index_add(0, owners, torch.ones_like(sure)).tolist()
         scores |= {i: s / n if n else 0.0 for i, s, n in zip(ids[1:], sums[1:], counts[1:], strict=True)}
-        found = np.array(ids, np.int32)[channel.cpu().numpy()]
         # Regions may overlap where views do not: of another's pixels nothing is taken back.
-        np.copyto(labels[region], found, where=found > 0)
+        labels[region][found.cpu().numpy()] = np.array(ids, np.int32)[owners.cpu().numpy()]
     return labels, scores
 
 

@@ -3,42 +3,82 @@
 from __future__ import annotations
 
 import logging
+import math
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
 
-from .geometry import clip_box
+from .geometry import clip_box, mask_to_box
 from .images import ImageLike, as_rgb, describe, mask_objects, to_numpy
-from .initializers import Initializer
+from .initializers import Initializer, PointInitializer
 from .mask_files import float_mask, interpret_mask
-from .types import Box, InputError, MaskEstimate
+from .types import Box, InputError, MaskEstimate, Points
 
 MaskLike = ImageLike  # as `as_mask` takes them
-Target: TypeAlias = "Sequence[float] | MaskLike"  # a box (x, y, w, h) or a mask
+Target: TypeAlias = "Sequence[float] | MaskLike | Points"  # a box (x, y, w, h), a mask or clicks
+Checked: TypeAlias = "Box | np.ndarray | Points"  # the same as `check_targets` leaves it
 logger = logging.getLogger(__name__)
 
 
-def check_targets(targets: Mapping[int, Target], height: int, width: int) -> dict[int, Box | np.ndarray]:
-    """By object id: a Box inside the image, or a mask, bool [H, W].
+def check_targets(targets: Mapping[int, Target], height: int, width: int) -> dict[int, Checked]:
+    """By object id: a Box inside the image, a mask, bool [H, W], or Points of tuples, a Box and a bool mask.
 
-    InputError: a bad id; a mask that `as_mask` or a box that `clip_box` refuses.
+    InputError: a bad id; a mask that `as_mask`, a box that `clip_box` or points that `check_points` refuses.
     """
     return {_check_id(i): _check_target(i, target, height, width) for i, target in targets.items()}
 
 
 def estimate_masks(
-    initializer: Initializer, image: np.ndarray, targets: Mapping[int, Box | np.ndarray]
+    initializer: Initializer, image: np.ndarray, targets: Mapping[int, Checked], labels: np.ndarray
 ) -> dict[int, MaskEstimate]:
-    """A mask for every checked target, by object id. InputError: the initializer's mask is empty."""
+    """A mask for every checked target, by object id.
+
+    labels: int [H, W], what is known of the frame's objects before: clicks correct it.
+    InputError: the initializer's mask is empty, or it takes no points.
+    """
     estimates = {}
     for object_id, target in targets.items():
-        given = isinstance(target, np.ndarray)
-        estimates[object_id] = MaskEstimate(target, source="given") if given else initializer(image, target)
+        if isinstance(target, np.ndarray):
+            estimates[object_id] = MaskEstimate(target, source="given")
+        elif isinstance(target, Points):
+            estimates[object_id] = from_points(initializer, image, _with_mask(target, labels == object_id))
+        else:
+            estimates[object_id] = initializer(image, target)
         if not estimates[object_id].mask.any():
             raise InputError(f"object {object_id}: the mask is empty")
     return estimates
+
+
+def from_points(initializer: Initializer, image: np.ndarray, points: Points) -> MaskEstimate:
+    """The mask that an initializer makes of checked points. InputError: it takes boxes alone."""
+    if not isinstance(initializer, PointInitializer):
+        name = type(initializer).__name__
+        raise InputError(
+            f"initializer {name} makes masks of boxes, not of points; grabcut, lite, sam and sam-hf take points"
+        )
+    return initializer.from_points(image, points)
+
+
+def check_points(points: Points, height: int, width: int) -> Points:
+    """The same as tuples of floats, a Box and a bool mask [H, W].
+
+    InputError: a point that is not two finite numbers or lies outside the image, one pixel that is clicked as both,
+    nothing that shows where the object is, or a box or mask that cannot be used.
+    """
+    foreground, background = (
+        tuple(_check_point(point, kind, height, width) for point in clicks)
+        for kind, clicks in (("foreground", points.foreground), ("background", points.background))
+    )
+    for x, y in foreground:
+        if (int(x), int(y)) in {(int(u), int(v)) for u, v in background}:
+            raise InputError(f"the pixel at ({x:g}, {y:g}) is both foreground and background")
+    box = None if points.box is None else clip_box(points.box, height, width)
+    mask = None if points.mask is None else as_mask(points.mask, height, width)
+    return Points(foreground, background, box, mask)
 
 
 def check_image(image: ImageLike, expected: tuple[int, int] | None) -> np.ndarray:
@@ -98,7 +138,39 @@ def _check_id(object_id: int) -> int:
     return int(object_id)
 
 
-def _check_target(object_id: int, target: Target, height: int, width: int) -> Box | np.ndarray:
+def _check_point(point: Sequence[float], kind: str, height: int, width: int) -> tuple[float, float]:
+    try:
+        x, y = map(float, [] if isinstance(point, str | bytes) else point)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last is torch's
+        raise InputError(f"a {kind} point is two numbers (x, y), got {reprlib.repr(point)}") from None
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise InputError(f"{kind} point ({x:g}, {y:g}) is not finite")
+    if not (0 <= x < width and 0 <= y < height):
+        raise InputError(f"{kind} point ({x:g}, {y:g}) lies outside the image of {width}x{height} pixels")
+    return x, y
+
+
+def _with_mask(points: Points, last: np.ndarray) -> Points:
+    """With what they correct, bool [H, W], unless they bring a mask or mean something elsewhere.
+
+    InputError: nothing shows where the object is.
+    """
+    rectangle = mask_to_box(last)
+    if points.mask is None and rectangle is not None:
+        x, y, w, h = rectangle
+        if not points.foreground or any(x <= u < x + w and y <= v < y + h for u, v in points.foreground):
+            points = replace(points, mask=last)
+    if not points.foreground and points.box is None and points.mask is None:
+        raise InputError("points need one in the foreground, or a box, to show where the object is")
+    return points
+
+
+def _check_target(object_id: int, target: Target, height: int, width: int) -> Checked:
+    if isinstance(target, Points):
+        try:
+            return check_points(target, height, width)
+        except InputError as error:
+            raise InputError(f"object {object_id}: {error}") from None
     array = to_numpy(target)
     if isinstance(target, Image.Image) or (array is not None and array.ndim > 1):
         try:

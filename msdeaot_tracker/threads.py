@@ -16,6 +16,8 @@ def spin_briefly() -> None:
     Sets the variable GOMP_SPINCOUNT for this process and those it starts, unless it, OMP_WAIT_POLICY or KMP_BLOCKTIME
     is set. Call it before torch is loaded; later it is without effect here. The command line and the adapters for
     toolkits do.
+
+    >>> spin_briefly()
     """
     if not any(name in os.environ for name in _OWN):
         os.environ["GOMP_SPINCOUNT"] = str(_ROUNDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -13,15 +14,15 @@ from .boxes import Boxes
 from .config import Preset
 from .device import pick_precision
 from .geometry import mask_iou, mask_to_box
-from .groups import ObjectGroup, Video
+from .groups import ObjectGroup, Snapshot, Video
 from .images import ImageLike
 from .initializers import DEFAULT_INITIALIZER, BoxRefiner, Initializer, make_initializer
 from .look import Look, NotFiniteError
 from .memory import Memory
 from .models import MSDeAOT
 from .readout import alternative_labels, paint, read_labels
-from .targets import Target, check_image, check_targets, estimate_masks, warn_of_hidden
-from .types import Box, FrameResult, InputError, MaskEstimate, Propagation, TrackerError
+from .targets import Checked, Target, check_image, check_targets, estimate_masks, warn_of_hidden
+from .types import FrameResult, InputError, MaskEstimate, Propagation, TrackerError
 from .views import Scenery, why_too_small, why_unseen
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,17 @@ class Tracker:
     Images are uint8 [H, W, 3] RGB of one size, or what `images.as_rgb` makes them of; boxes and masks are in their
     pixels, wherever and at whatever size the network looks. A call that raises has changed nothing: the next one goes
     on from before it.
+
+    >>> tracker = Tracker(load_model())
+    >>> first = tracker.initialize(image, {1: box})
+    >>> before = tracker.snapshot()
+    >>> second = tracker.track(image, {2: Points(foreground=[(15, 50)])})  # adds an object
+    >>> second.sources
+    {1: 'tracked', 2: 'prompted'}
+    >>> tracker.restore(before)  # as if that had not been
+    >>> sorted(tracker.estimate(image, {2: (4, 40, 20, 20)})), tracker.object_ids
+    ([2], (1,))
+    >>> tracker.remove(1)
     """
 
     def __init__(
@@ -58,6 +70,12 @@ class Tracker:
         self._overflowed = False  # on a frame of this video
         logger.debug("%s computes in %s on %s", self._preset.name, self.precision, device)
 
+    def another(self) -> Tracker:
+        """One for another video, with the same model, initializer and settings."""
+        other = copy.copy(self)
+        other._video, other._overflowed = None, False
+        return other
+
     @property
     def precision(self) -> str:
         """In which the network computes: float32, bfloat16 or float16."""
@@ -77,9 +95,10 @@ class Tracker:
         return [] if self._video is None else self._video.groups
 
     def initialize(self, image: ImageLike, targets: Mapping[int, Target] | Target) -> FrameResult:
-        """Start a video (and forget any other): targets by object id >= 1, boxes (x, y, w, h) or masks [H, W].
+        """Start a video (and forget any other): targets by object id >= 1, boxes (x, y, w, h), masks [H, W] or Points.
 
-        A box or a mask by itself is that of object 1. InputError: no target, a bad id, box, mask or image.
+        A target by itself is that of object 1. InputError: no target; a bad id, box, mask, point or image; points for
+        an initializer that takes boxes alone.
         """
         if not isinstance(targets, Mapping):
             targets = {1: targets}
@@ -94,6 +113,8 @@ class Tracker:
     def track(self, image: ImageLike, targets: Mapping[int, Target] | None = None) -> FrameResult:
         """The next frame. Targets add objects, or re-initialize those of the same id, on this frame.
 
+        Points for an object that is tracked correct the mask that the tracker finds of it here.
+
         InputError: as for `initialize`, or an image of another size. TrackerError: before `initialize`.
         """
         if self._video is None:
@@ -103,6 +124,30 @@ class Tracker:
         video = self._video.copy()
         video.frame_index += 1
         return self._step(video, image, check_targets(targets or {}, *size))
+
+    @torch.inference_mode()
+    def estimate(self, image: ImageLike, targets: Mapping[int, Target] | Target) -> dict[int, MaskEstimate]:
+        """The masks, by object id, that tracking from these targets would begin with; nothing is remembered of them.
+
+        Targets as for `initialize`, on any frame: for looking at clicks before they count. InputError as there.
+        """
+        image = check_image(image, None)
+        named = targets if isinstance(targets, Mapping) else {1: targets}
+        checked = check_targets(named, *image.shape[:2])
+        return estimate_masks(self._initializer, image, checked, np.zeros(image.shape[:2], np.int32))
+
+    def snapshot(self) -> Snapshot:
+        """All that is known of the video after the last frame, to go on from there again with `restore`.
+
+        It takes no time; the memory's tensors stay as long as the snapshot does. TrackerError: before `initialize`.
+        """
+        if self._video is None:
+            raise TrackerError("snapshot was called before initialize")
+        return Snapshot(self._video)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from after the frame of the snapshot; it may be restored again, and by trackers of the same model."""
+        self._video = snapshot.video
 
     def remove(self, object_ids: int | Iterable[int]) -> None:
         """Stop tracking this object or these; their ids may be used again.
@@ -119,11 +164,10 @@ class Tracker:
             self._video = video
 
     @torch.inference_mode()
-    def _step(self, video: Video, image: np.ndarray, targets: Mapping[int, Box | np.ndarray]) -> FrameResult:
+    def _step(self, video: Video, image: np.ndarray, targets: Mapping[int, Checked]) -> FrameResult:
         """One frame of `video`, a copy of the state; what is not finite in half precision is computed in float32."""
-        given = estimate_masks(self._initializer, image, targets)
         try:
-            return self._compute(video.copy(), image, targets, given, self._precision)
+            return self._compute(video.copy(), image, targets, self._precision)
         except NotFiniteError:
             if self._precision == "float32":
                 raise
@@ -135,20 +179,22 @@ class Tracker:
                 self.precision,
             )
             self._overflowed = True
-        return self._compute(video, image, targets, given, "float32")
+        return self._compute(video, image, targets, "float32")
 
     def _compute(
         self,
         video: Video,
         image: np.ndarray,
-        targets: Mapping[int, Box | np.ndarray],
-        given: Mapping[int, MaskEstimate],
+        targets: Mapping[int, Checked],
         precision: str,
     ) -> FrameResult:
         """The frame in one precision; `video` becomes the tracker's state at the very end."""
         look = Look(self.model, self._preset, image, len({*video.object_ids, *targets}), precision)
         propagations = {group: look.propagate(group.view, group.memory.view()) for group in video.groups}
-        labels, scores = read_labels([look.answer(*pair) for pair in propagations.items()], *image.shape[:2])
+        answers = [look.answer(*pair) for pair in propagations.items()]
+        look.verify()
+        labels, scores = read_labels(answers, *image.shape[:2])
+        given = estimate_masks(self._initializer, image, targets, labels)
         estimates = given | self._refine(image, labels, [i for i in scores if i not in given], video.frame_index)
         paint(labels, {i: estimate.mask for i, estimate in estimates.items()})
         warn_of_hidden(labels, given, [i for i, score in scores.items() if score > 0])
@@ -166,6 +212,7 @@ class Tracker:
             self._remember(look, group, video, propagations.get(group), labels, given)
         self._warn_of_small(video, labels, given)
         views = {i: group.view for group in video.groups for i in group.object_ids} | looked
+        look.verify()
         self._video = video
         rectangles = {i: view.rectangle for i, view in views.items()}
         return FrameResult(video.frame_index, labels, boxes, scores, estimates, rectangles)

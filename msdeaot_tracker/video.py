@@ -1,4 +1,4 @@
-"""Frames from a video file, a folder or a camera, one at a time."""
+"""Frames from a video file, images, a stream or a camera, one at a time, forward or backward."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,7 +20,9 @@ from .video_file import MAX_FPS, VideoFile
 from .words import counted
 
 # Only to name them where images are looked for: what is a video, FFmpeg says.
-_VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".ts", ".mpg", ".mpeg", ".wmv", ".flv"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".ts", ".mpg", ".mpeg", ".wmv", ".flv"})
+_BACKWARD_BYTES = 1 << 28  # of frames that are held while a file is read backward
+Source = PathLike | int
 logger = logging.getLogger(__name__)
 
 
@@ -67,21 +70,68 @@ class FrameSource:
         self.close()
 
 
-def open_source(source: PathLike, start: int = 0) -> FrameSource:
-    """A video file, a folder of images (in natural order of their names) or a camera index ("0"), from frame `start`.
+def open_source(source: Source, start: int = 0, *, end: int | None = None, stride: int = 1) -> FrameSource:
+    """The frames start, start + stride, … before `end` of a source.
+
+    source: a video file; a folder of images, a pattern of their names (`*.jpg`, in natural order; `%05d.jpg`, by their
+            numbers); the address of a stream (`rtsp://…`, `http://…`); or the number of a camera, 0 or "0".
 
     Videos are turned upright as their metadata say. InputError: not there, not a video, no frames, nothing at `start`.
     """
+    _check_range(start, end, stride)
+    kind, found = _find(source)
+    if kind == "images":
+        return _open_images(str(source), found, range(len(found))[start:end:stride], start)
+    if kind == "camera":
+        return _open_camera(found, start, end, stride)
+    return _open_video(VideoFile(found), found, start, end, stride)
+
+
+def open_backward(source: Source, start: int, *, end: int | None = None, stride: int = 1) -> FrameSource:
+    """The frames start, start - stride, … above `end` (default: to the first) of a video file or of images.
+
+    Of a file as many frames are decoded at once as 256 MiB hold, each time from its beginning, since seeking is
+    inexact in many files. InputError: as `open_source`; a stream or a camera, which have no way back.
+    """
+    _check_range(start, None, stride)
+    kind, found = _find(source)
+    indices = range(start, -1 if end is None else end, -stride)
+    if not indices:
+        raise InputError(f"going backward from frame {start} there is nothing above frame {end}")
+    if kind == "images":
+        return _open_images(str(source), found, indices, start)
+    if kind == "video":
+        return _open_video_backward(found, indices)
+    raise InputError(f"{source} cannot be tracked backward: that takes a video file, a folder or a pattern of images")
+
+
+def _check_range(start: int, end: int | None, stride: int) -> None:
     if start < 0:
         raise InputError(f"start frame {start} is negative; frames count from 0")
-    path = Path(source)
+    if stride < 1:
+        raise InputError(f"stride {stride}: every first, second, … frame is a number from 1")
+    if end is not None and end <= start:
+        raise InputError(f"there is nothing between frame {start} and frame {end}, at which to stop")
+
+
+def _find(source: Source) -> tuple[str, Any]:
+    """What a source is, and where: "images" and their paths, "video" and its path, "stream" or "camera". InputError."""
+    path, text = Path(source) if not isinstance(source, int) else None, str(source)
+    if isinstance(source, int) or (not path.exists() and re.fullmatch("[0-9]+", text)):
+        return "camera", int(text)
     if path.is_dir():
-        return _open_folder(path, start)
+        return "images", list_frames(path)
     if path.is_file():
-        return _open_video(path, start)
-    if re.fullmatch("[0-9]+", str(source)):
-        return _open_camera(int(str(source)), start)
-    raise InputError(f"source {source} is neither a file, nor a folder, nor the number of a camera")
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            raise InputError(f"{path} is a single image; give a video, or the folder that holds the frames")
+        return "video", path
+    if re.match("[a-z][a-z0-9+]+://", text):
+        return "stream", text
+    if re.search(r"[*?\[]|%0?\d*d", path.name):
+        return "images", list_pattern(path)
+    raise InputError(
+        f"source {source} is neither a file, nor a folder, a pattern of images, an address or the number of a camera"
+    )
 
 
 def list_frames(folder: Path) -> list[Path]:
@@ -90,50 +140,89 @@ def list_frames(folder: Path) -> list[Path]:
     paths = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir()]
     paths = sorted((p for p in paths if not p.name.startswith(".")), key=_natural_key)
     if not paths:
-        videos = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in _VIDEO_SUFFIXES)
+        videos = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
         hint = f"; it holds {counted(len(videos), 'video')}, give one: {', '.join(videos[:5])}" if videos else ""
         raise InputError(f"folder {folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}){hint}")
     return paths
 
 
-def _open_folder(folder: Path, start: int) -> FrameSource:
-    paths = list_frames(folder)
+def list_pattern(pattern: Path) -> list[Path]:
+    """The images that a pattern names: `*.jpg` in natural order, `%05d.jpg` by their numbers. InputError: none."""
+    if (number := re.search(r"%0?(\d*)d", pattern.name)) is not None:
+        before, after = (re.escape(part) for part in (pattern.name[: number.start()], pattern.name[number.end() :]))
+        name = re.compile(f"{before}([0-9]{{{number[1] or 1},}}){after}")
+        numbered = [(match, p) for p in _siblings(pattern) if (match := name.fullmatch(p.name))]
+        paths = [p for _, p in sorted(numbered, key=lambda pair: int(pair[0][1]))]
+    else:
+        paths = sorted((p for p in _siblings(pattern) if fnmatch(p.name, pattern.name)), key=_natural_key)
+    if not paths:
+        raise InputError(f"no image is called {pattern}")
+    return paths
+
+
+def _siblings(pattern: Path) -> list[Path]:
+    folder = pattern.parent
+    if not folder.is_dir():
+        raise InputError(f"folder {folder} of {pattern} does not exist")
+    return [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir()]
+
+
+def _open_images(name: str, paths: list[Path], indices: range, start: int) -> FrameSource:
     if start >= len(paths):
-        raise InputError(f"there is no frame {start} in {folder}: it holds {len(paths)}, counted from 0")
+        raise InputError(f"there is no frame {start} in {name}: it holds {len(paths)}, counted from 0")
     _warn_of_gaps(paths)
 
     def frames() -> Iterator[Frame]:
-        for index, path in enumerate(paths[start:], start):
+        for index in indices:
+            path = paths[index]
             try:
                 image = read_image(path)
             except InputError as error:
                 raise InputError(f"frame {index}: {error}") from error
             yield Frame(index, image, None, f"frame {index} ({path.name})", path.name)
 
-    return FrameSource(str(folder), None, len(paths) - start, frames())
+    return FrameSource(name, None, len(indices), frames())
 
 
-def _open_video(path: Path, start: int) -> FrameSource:
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        raise InputError(f"{path} is a single image; give a video, or the folder that holds the frames")
-    video = VideoFile(path)
+def _open_video(video: VideoFile, where: PathLike, start: int, end: int | None, stride: int) -> FrameSource:
     if video.skip(start) < start:
         video.close()
-        raise InputError(f"there is no frame {start} in {path}: it holds {video.count}, counted from 0")
+        raise InputError(f"there is no frame {start} in {where}: it holds {video.count}, counted from 0")
+    short = Path(where).name
 
     def frames() -> Iterator[Frame]:
         index = start
         with video:
-            for index, (image, seconds) in enumerate(video, start):
-                yield Frame(index, image, seconds, f"frame {index} of {path.name}")
+            while end is None or index < end:
+                if (shown := next(iter(video), None)) is None:
+                    break
+                yield Frame(index, *shown, f"frame {index} of {short}")
+                video.skip(stride - 1)
+                index += stride
         if video.count == start:
-            raise InputError(f"there is no frame {start} in {path} that can be decoded")
+            raise InputError(f"there is no frame {start} in {where} that can be decoded")
 
-    length = None if video.length is None else max(video.length - start, 0) or None
-    return FrameSource(str(path), video.fps, length, frames())
+    length = video.length if end is None or video.length is None else min(video.length, end)
+    return FrameSource(str(where), video.fps, length and (len(range(start, length, stride)) or None), frames())
 
 
-def _open_camera(number: int, start: int) -> FrameSource:
+def _open_video_backward(path: Path, indices: range) -> FrameSource:
+    with VideoFile(path) as first:
+        fps, at_once = first.fps, max(1, _BACKWARD_BYTES // max(first.frame_bytes, 1))
+
+    def frames() -> Iterator[Frame]:
+        for chunk in (indices[at : at + at_once] for at in range(0, len(indices), at_once)):
+            with _open_video(VideoFile(path), path, chunk[-1], chunk[0] + 1, -indices.step) as source:
+                kept = list(source)
+            if len(kept) < len(chunk):
+                last = kept[-1].index if kept else chunk[-1]
+                raise InputError(f"there is no frame {chunk[0]} in {path}: the last to be decoded is frame {last}")
+            yield from reversed(kept)
+
+    return FrameSource(str(path), fps, len(indices), frames())
+
+
+def _open_camera(number: int, start: int, end: int | None, stride: int) -> FrameSource:
     capture = cv2.VideoCapture(number)
     if not capture.isOpened():
         raise InputError(f"camera {number} cannot be opened")
@@ -141,11 +230,11 @@ def _open_camera(number: int, start: int) -> FrameSource:
     def frames() -> Iterator[Frame]:
         begin, index = time.monotonic(), 0
         try:
-            while True:
+            while end is None or index < end:
                 there, image = capture.read()
                 if not there:
                     raise InputError(f"camera {number} stopped sending after {index} frames")
-                if index >= start:
+                if index >= start and (index - start) % stride == 0:
                     label = f"frame {index} of camera {number}"
                     yield Frame(index, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), time.monotonic() - begin, label)
                 index += 1
@@ -153,7 +242,8 @@ def _open_camera(number: int, start: int) -> FrameSource:
             capture.release()
 
     fps = capture.get(cv2.CAP_PROP_FPS)
-    return FrameSource(f"camera {number}", fps if 0 < fps <= MAX_FPS else None, None, frames())
+    length = None if end is None else len(range(start, end, stride))
+    return FrameSource(f"camera {number}", fps if 0 < fps <= MAX_FPS else None, length, frames())
 
 
 def _natural_key(path: Path) -> list[str | int]:

@@ -1,4 +1,4 @@
-"""A video file, decoded frame by frame by FFmpeg (PyAV)."""
+"""A video file or stream, decoded frame by frame by FFmpeg (PyAV)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from .types import InputError
 logger = logging.getLogger(__name__)
 
 _MAX_PIXELS = 1 << 27  # of a frame, 16384x8192; damage can announce any size
+_PROTOCOLS = "http,https,rtsp,rtsps,rtp,srtp,udp,tcp,tls,crypto"  # of streams, and of what their playlists lead to
+_PATIENCE = (15.0, 15.0)  # seconds until a stream opens, and until it sends more
 MAX_FPS = 1000.0  # containers without a frame rate report their time base instead
 
 
@@ -25,17 +27,18 @@ class VideoFile:
     damage, as is a file that is shorter than its index. Where a stream without an index breaks off, it ends.
     """
 
-    def __init__(self, path: Path):
-        """InputError: not a video, or one that FFmpeg does not know."""
+    def __init__(self, path: Path | str):
+        """path: a file, or as text the address of a stream. InputError: not a video, or none that FFmpeg knows."""
         self._path = path
         try:
-            # The prefix keeps colons in names, the list keeps playlists from leading elsewhere.
-            self._container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+            if isinstance(path, str):
+                self._container = av.open(path, options={"protocol_whitelist": _PROTOCOLS}, timeout=_PATIENCE)
+            else:  # the prefix keeps colons in names, the list keeps playlists from leading elsewhere
+                self._container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
             self._stream = self._container.streams.best("video")
         except (av.error.FFmpegError, ValueError) as error:
-            raise InputError(
-                f"{path} is not a video that can be decoded, or it is damaged ({_reason(error)})"
-            ) from error
+            what = "does not answer, or is no video" if isinstance(path, str) else "is not a video"
+            raise InputError(f"{path} {what} that can be decoded, or it is damaged ({_reason(error)})") from error
         if self._stream is None or self._stream.codec_context is None:
             self._container.close()
             raise InputError(f"{path} holds no video that can be decoded")
@@ -55,6 +58,11 @@ class VideoFile:
     def length(self) -> int | None:
         """Frames, as the index counts those that are shown; None where there is none."""
         return sum(not entry.is_discard for entry in self._stream.index_entries) if self._has_index else None
+
+    @property
+    def frame_bytes(self) -> int:
+        """Of a decoded frame, [H, W, 3]."""
+        return 3 * self._stream.codec_context.width * self._stream.codec_context.height
 
     def skip(self, frames: int) -> int:
         """Leave out the next frames; how many there were. InputError as in iteration."""
@@ -107,7 +115,11 @@ class VideoFile:
                     logger.warning("%s begins with %d frames that cannot be decoded: left out", self._path, left_out)
                 self.count += 1
                 yield frame
-        if self._has_index and max(e.pos + e.size for e in self._stream.index_entries) > os.path.getsize(self._path):
+        if (
+            isinstance(self._path, Path)
+            and self._has_index
+            and max(e.pos + e.size for e in self._stream.index_entries) > os.path.getsize(self._path)
+        ):
             raise InputError(
                 f"{self._path} ends after frame {self.count - 1} although it announces {self._stream.frames} frames: "
                 "damaged"

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .config import TrackerConfig, WindowConfig
+from .device import to_device
 from .geometry import hull, network_size
 from .types import Box, MapSize, Region
 
@@ -67,7 +68,7 @@ class View:
 
     def labels(self, labels: np.ndarray, device: torch.device) -> Tensor:
         """int32 [H, W] -> float32 [rows, columns] on the device, the nearest pixel's id; 0 beyond the image."""
-        on_device = torch.from_numpy(self._cut(labels, 0)).to(device, torch.float32)
+        on_device = to_device(torch.from_numpy(self._cut(labels, 0)), device).float()
         return F.interpolate(on_device[None, None], self.size, mode="nearest")[0, 0]
 
     def logits(self, logits: Tensor) -> Tensor:

@@ -57,8 +57,10 @@ class ColourModel(nn.Module):
         image, mask = propagation.layers[0].key[0], identity[0][0, 1:]
         counts = mask.sum(dim=(1, 2))
         means = torch.einsum("khw,chw->kc", mask, image) / counts.clamp(min=1)[:, None]
-        colours = torch.where(counts[:, None] > 0, means, torch.tensor(_NONE))[None]
-        return (LayerTokens(colours, colours, colours, size=(1, len(mask))),)
+        objects = self.preset.model.objects  # the mask has a channel for each that there is
+        colours = torch.full((1, objects, 3), _NONE)
+        colours[0, : len(mask)] = torch.where(counts[:, None] > 0, means, torch.tensor(_NONE))
+        return (LayerTokens(colours, colours, colours, size=(1, objects)),)
 
     def decode(self, propagation: Propagation, features: Features) -> Tensor:
         self._maybe_fail("decode")

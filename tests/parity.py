@@ -130,7 +130,7 @@ class Groups:
             if len(self.counts) > 1:
                 own = own - GROUP * group
                 own[(own < 1) | (own > GROUP)] = 0
-            every.append(self.model.identify(one_hot(torch.from_numpy(own)[None], GROUP)))
+            every.append(self.model.identify(one_hot(torch.from_numpy(own)[None], self.counts[group])))
         return every
 
     def _write(self, frame: int, identities: list[tuple[Tensor, ...]], *, reference: bool) -> None:

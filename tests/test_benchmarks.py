@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from copy import deepcopy
@@ -65,6 +66,27 @@ def test_a_folder_without_the_public_code_is_named(tmp_path):
     assert result.returncode == 2
     assert str(tmp_path) in result.stderr
     assert "no checkout" in result.stderr
+
+
+def test_sizes_of_memory_that_do_not_rise_are_named(tmp_path):
+    result = run("against_public.py", str(tmp_path), "--memory", "20", "1")
+    assert result.returncode == 2
+    assert "[20, 1]" in result.stderr
+
+
+def test_what_there_is_to_see_on_a_device_is_seen_on_any(tmp_path, monkeypatch):
+    pytest.importorskip("lightning_fabric")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import on_device
+
+    monkeypatch.setattr(on_device, "_SHAPES", ((60, 90, 8, 16),))
+    monkeypatch.setattr(on_device.device_check, "check_device", lambda plan, device: {"loss": 0.0})  # tested below
+    options = "--device cpu --presets msdeaot-small --sizes 96x64 --objects 1 --memory 1 --frames 1"
+    monkeypatch.setattr(sys, "argv", ["on_device.py", *options.split(), "--json", str(tmp_path / "all.json")])
+    assert on_device.main() == 0
+    report = json.loads((tmp_path / "all.json").read_text())
+    assert report["overlap"] >= on_device.OVERLAP and report["rows"][0]["frames_per_second"] > 0
+    assert report["attention"][0]["written"] > 0 < report["attention"][0]["fused"]
 
 
 @pytest.mark.parametrize("arguments", [("--budget", "soon"), ("--recipe", "nonesuch"), ("--sequences", "-3")])

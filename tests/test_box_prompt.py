@@ -90,9 +90,9 @@ class Brightness(BoxPrompted):
         self.encoded += 1
         return (self.model(torch.from_numpy(image).permute(2, 0, 1)[None].float()),)
 
-    def _decode(self, embedding, image, box):
+    def _decode(self, embedding, image, prompt):
         maps = embedding[0][0]
-        inside = torch.from_numpy(box_to_mask(box, *image.shape[:2]))
+        inside = torch.from_numpy(box_to_mask(Box(*prompt.box), *image.shape[:2]))
         return maps - maps[:, inside].mean(1)[:, None, None], torch.tensor([0.9, 0.8, 0.7])
 
 

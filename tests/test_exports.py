@@ -16,6 +16,7 @@ from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.cli.results import ResultWriter
 from msdeaot_tracker.config import find_preset
 from msdeaot_tracker.exports import EXPORTERS
+from msdeaot_tracker.exports.folder import video_name
 from msdeaot_tracker.images import read_mask, write_image
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.types import Box, FrameResult, MaskEstimate
@@ -138,7 +139,7 @@ def test_yolos_polygons_are_the_masks_without_their_holes(run):
                 mask[20:24, 38:42] = True
             polygons = [line[1:].reshape(-1, 2) for line in lines if line[0] == number]
             np.testing.assert_array_equal(filled(polygons), mask)
-    assert "  0: object 2\n  1: object 5\n" in (run / "export" / "yolo" / "data.yaml").read_text()
+    assert '  0: "object 2"\n  1: "object 5"\n' in (run / "export" / "yolo" / "data.yaml").read_text()
 
 
 def test_supervision_reads_yolos_folder(run):
@@ -154,6 +155,16 @@ def test_supervision_reads_yolos_folder(run):
     (detections,) = [found for path, _, found in read if Path(path).name == NAMES[1]]
     mask = detections.mask[detections.class_id == 0].any(axis=0)
     np.testing.assert_array_equal(mask, labels(1) == 2)
+
+
+def test_names_that_the_user_gave_are_those_of_categories(run):
+    summary = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps(summary | {"names": {"2": 'the "cat", 猫'}}))
+    assert export(run, "yolo,coco") == 0
+    categories = json.loads((run / "export" / "coco.json").read_text())["categories"]
+    assert [category["name"] for category in categories] == ['the "cat", 猫', "object 5"]
+    first, second = (run / "export" / "yolo" / "data.yaml").read_text().splitlines()[-2:]
+    assert first == "  0: " + json.dumps(categories[0]["name"]) and second == '  1: "object 5"'
 
 
 def test_labels_are_named_like_the_frames(run):
@@ -230,6 +241,23 @@ def test_a_source_that_fails_does_not_keep_others_from_being_tracked(track, tmp_
     assert "1 of 2 sources could not be tracked: one" in capsys.readouterr().err and "one1.png" in caplog.text
     assert json.loads((tmp_path / "out" / "two" / "result.json").read_text())["status"] == "complete"
     assert not (tmp_path / "out" / "two" / "masks").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "is_folder", "name"),
+    [
+        ("a/clip.one.mp4", False, "clip.one"),
+        ("a/clip.one", True, "clip.one"),
+        ("a/b/%05d.jpg", False, "b"),
+        ("a/b/*.jpg", False, "b"),
+        ("rtsp://camera/street.sdp?user=me", False, "street"),
+        ("http://camera", False, "camera"),
+        ("camera 0", False, "camera 0"),
+        (".", True, Path.cwd().name),
+    ],
+)
+def test_results_are_called_like_their_source(source, is_folder, name):
+    assert video_name(source, is_folder=is_folder) == name
 
 
 # Bad input

@@ -54,7 +54,7 @@ def test_grabcut_tells_which_guess_it_kept_and_why(star):
 
 
 def test_the_true_mask_is_more_plausible_than_others(star):
-    from msdeaot_tracker.initializers.grabcut import _colour_bins, _gradient_ranks, _judge
+    from msdeaot_tracker.initializers.graph_cut import colour_bins, gradient_ranks, judge
 
     image, (x, y, w, h) = image_with(star), mask_to_box(star)
     inside = np.zeros_like(star)
@@ -63,7 +63,7 @@ def test_the_true_mask_is_more_plausible_than_others(star):
     middle[y : y + h, x : x + w] = ellipse(h, w, 0.4)
 
     def plausibility(mask: np.ndarray) -> float:
-        return _judge(mask, inside, _colour_bins(image), _gradient_ranks(image)).plausibility
+        return judge(mask, inside, colour_bins(image), gradient_ranks(image)).plausibility
 
     for wrong in (middle & star, inside, inside & ~star, np.roll(star, 8, axis=1)):
         assert plausibility(star) > 1.2 * plausibility(wrong)

@@ -88,7 +88,9 @@ def test_track(tmp_path):
     arguments = ["track", tmp_path / "frames", "--box", "10,12,20,16", "--initializer", "box", "--weights", weights]
     assert killed_often([*arguments, "--device", "cpu", "--out", out], out, check_track) > KILLS // 3
     assert json.loads((out / "result.json").read_text())["status"] == "complete"
-    assert sorted(path.name for path in out.iterdir()) == ["boxes.txt", "masks", "overlay.mp4", "result.json"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("boxes.txt", "frames.jsonl", "masks", "overlay.mp4", "result.json")
+    ]
     assert sorted(path.name for path in (out / "masks").iterdir()) == [f"{i:08d}.png" for i in range(FRAMES)]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["frames", "mine.txt", "out", "random.safetensors"]
 

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from timm.models.swin_transformer import SwinTransformerBlock
+from torch import nn
 
 from msdeaot_tracker import PRESETS, InputError
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage
@@ -12,6 +14,7 @@ from msdeaot_tracker.models.attention import attend, read_window, read_window_wi
 from msdeaot_tracker.models.decoder import FPNDecoder
 from msdeaot_tracker.models.encoder import SwinEncoder
 from msdeaot_tracker.models.gpm import GatedPropagation
+from msdeaot_tracker.models.linear import Linear
 from msdeaot_tracker.types import LayerTokens, MemoryView
 
 MULTI_SCALE = ["msdeaot-small", "msdeaot-r50", "msdeaot-swinb"]
@@ -191,6 +194,37 @@ class TestAttention:
         expected = (query @ key.transpose(1, 2) / 8**0.5).softmax(-1) @ value
         monkeypatch.setattr("msdeaot_tracker.models.attention._LOGITS", {"default": limit})
         assert torch.allclose(attend(query, key, [value]), expected, atol=1e-6)
+
+
+def test_a_mask_needs_no_channels_of_objects_that_are_not_there():
+    model = build("msdeaot-small")
+    labels = torch.zeros(1, 65, 81, dtype=torch.int64)
+    labels[0, 5:30, 5:30], labels[0, 30:60, 40:70] = 1, 2
+    mask = one_hot(labels, 10)
+    for whole, narrow in zip(model.identify(mask), model.identify(mask[:, :3]), strict=True):
+        assert torch.allclose(whole, narrow, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 24), (3, 24, 7), (24,)])
+def test_linear_maps_are_the_same_in_inference_and_in_training(shape):
+    torch.manual_seed(0)
+    linear = Linear(24, 40)
+    x = torch.randn(shape) if shape[-1] == 24 else torch.randn(shape).transpose(1, 2)  # tokens seen as a map are that
+    expected = linear(x)
+    with torch.inference_mode():
+        assert torch.allclose(linear(x), expected, atol=1e-6)
+        assert linear(x.double().to(torch.bfloat16).float()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_swin_blocks_see_the_windows_of_timm(batch):
+    """Where the map is whole windows, padding before or after the shift is the same."""
+    torch.manual_seed(0)
+    encoder = SwinEncoder(16, depths=(2, 1, 1), heads=(2, 1, 1), window=3).eval()
+    block, x = encoder.stages[0][1], torch.randn(batch, 6, 9, 16)
+    nn.init.normal_(block.attn.relative_position_bias_table)
+    assert torch.allclose(block(x), SwinTransformerBlock.forward(block, x), atol=1e-5)
+    assert torch.allclose(block._attn(x), SwinTransformerBlock._attn(block, x), atol=1e-5)
 
 
 def test_swin_skips_blocks_in_training_only_and_late_ones_more_often():

@@ -69,11 +69,30 @@ def test_the_wheel_holds_what_is_needed_and_no_more(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "msdeaot_integration/trackers.ini" in names
     assert "msdeaot_integration/stacks/full.yaml" in names
+    assert {"msdeaot_tracker/py.typed", "msdeaot_integration/py.typed"} <= set(names)
     for name in ("msdeaot-lite", "msdeaot-small"):
         assert {f"msdeaot_tracker/weights/{name}.safetensors", f"msdeaot_tracker/weights/{name}.md"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"msdeaot_tracker", "msdeaot_integration"}
+
+
+def test_an_editable_install_is_seen_by_type_checkers(tmp_path):
+    """They read the folders named in .pth files, and look for py.typed there; import hooks do not help them."""
+    pytest.importorskip("wheel", reason="needs the package wheel")
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in SOURCES:
+        copy = shutil.copytree if (REPO / name).is_dir() else shutil.copy
+        copy(REPO / name, source / name)
+    build = "import sys; from setuptools.build_meta import build_editable; print(build_editable(sys.argv[1]))"
+    built = run(sys.executable, "-c", build, tmp_path, cwd=source).splitlines()[-1]
+    with zipfile.ZipFile(tmp_path / built) as editable:
+        assert editable.read("msdeaot_tracker_sources.pth").decode().strip() == str(source)
+        (record,) = [name for name in editable.namelist() if name.endswith("/RECORD")]
+        assert "msdeaot_tracker_sources.pth,sha256=" in editable.read(record).decode()
+        assert any(name.endswith("finder.py") for name in editable.namelist())  # of msdeaot_integration
+    assert (source / "msdeaot_tracker" / "py.typed").is_file()
 
 
 def test_every_module_is_packed(wheel):

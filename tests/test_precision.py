@@ -42,13 +42,11 @@ def follow(tracker: Tracker, video: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def overflow_in_float16(model: MSDeAOT) -> MSDeAOT:
-    """Features beyond 65504 behind the first convolution, which the batch norm after it takes back."""
+    """Features beyond 65504 behind a convolution, which the group norm after it takes back."""
     model = copy.deepcopy(model)
-    convolution = next(m for m in model.encoder.modules() if isinstance(m, torch.nn.Conv2d))
-    norm = next(m for m in model.encoder.modules() if hasattr(m, "running_var"))
-    convolution.weight.data *= 2.0**20
-    norm.running_mean *= 2.0**20
-    norm.running_var *= 2.0**40
+    convolution, _ = model.stages[1].transition.merge
+    for parameter in (convolution.weight, convolution.bias):
+        parameter.data *= 2.0**20
     return model
 
 

@@ -6,6 +6,7 @@ second of the twenty that an image takes on one core.
 
 import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import pytest
 import torch
 
 from msdeaot_tracker.initializers import make_initializer
-from msdeaot_tracker.types import Box, CheckpointError, InputError
+from msdeaot_tracker.initializers.box_prompt import MASK_LOGIT
+from msdeaot_tracker.types import Box, CheckpointError, InputError, Points
 
 segment_anything = pytest.importorskip("segment_anything", reason="needs the extra sam")
 
@@ -90,6 +92,24 @@ def test_masks_are_those_of_the_package(pair, shape):
     assert len(encoded) == 1, "the image is encoded once for all its boxes"
     for hook in hooks:
         hook.remove()
+
+
+def test_masks_of_clicks_are_those_of_the_package(pair):
+    """With a box beside them, and with a mask that is everywhere, whose logits are one number."""
+    sam, predictor = pair
+    image = image_of((90, 160))[:, :90]
+    predictor.set_image(image)
+    where, labels = np.array([[30.0, 40.0], [60.0, 20.0], [10.0, 80.0]]), np.array([1, 1, 0])
+    points = Points(((30.0, 40.0), (60.0, 20.0)), ((10.0, 80.0),))
+    everywhere = np.full((1, 256, 256), MASK_LOGIT, np.float32)
+    for box, mask in ((None, None), (Box(5, 6, 70, 60), None), (None, everywhere)):
+        corners = None if box is None else np.array([box.x, box.y, box.x + box.w, box.y + box.h])
+        expected, predicted_iou, _ = predictor.predict(where, labels, corners, mask, return_logits=True)
+        given = replace(points, box=box, mask=None if mask is None else np.ones((90, 90), bool))
+        logits, ours_iou = sam.candidates(image, given)
+        np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(ours_iou, predicted_iou, rtol=0, atol=1e-5)
+    assert sam.from_points(image, Points(((30.0, 40.0),))).mask[40, 30]
 
 
 def test_an_image_of_one_pixel(pair):

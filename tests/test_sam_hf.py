@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from msdeaot_tracker.initializers import make_initializer
-from msdeaot_tracker.types import Box, CheckpointError, InputError
+from msdeaot_tracker.initializers.box_prompt import MASK_LOGIT
+from msdeaot_tracker.types import Box, CheckpointError, InputError, Points
 
 transformers = pytest.importorskip("transformers", reason="needs the extra sam-hf")
 pytest.importorskip("torchvision", reason="needs the extra sam-hf")
@@ -104,6 +105,31 @@ def test_masks_are_those_of_the_library_used_as_it_documents(published):
     estimate = ours(IMAGE, BOX)
     assert estimate.source == family
     np.testing.assert_array_equal(estimate.mask, expected[estimate.details["chosen"]])
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_masks_of_clicks_are_those_of_the_library_used_as_it_documents(published, masked):
+    """The mask is everywhere on a square picture, so that its logits are one number."""
+    family, model, processor, folder = published
+    ours = make_initializer("sam-hf", weights=folder, device="cpu")
+    image = np.ascontiguousarray(IMAGE[:, :48])
+    prompts = {"input_points": [[[[30.0, 20.0], [5.0, 40.0]]]], "input_labels": [[[1, 0]]]}
+    inputs = processor(images=image, **prompts, return_tensors="pt")
+    side = ours.model.config.prompt_encoder_config.image_size * 4 // model.config.prompt_encoder_config.patch_size
+    shown = {"input_masks": torch.full((1, 1, side, side), MASK_LOGIT)} if masked else {}
+    with torch.no_grad():
+        output = model(
+            pixel_values=inputs["pixel_values"],
+            input_points=inputs["input_points"].float(),
+            input_labels=inputs["input_labels"],
+            **shown,
+        )
+    sizes = [inputs["original_sizes"]] + ([] if family == "sam2" else [inputs["reshaped_input_sizes"]])
+    expected = processor.post_process_masks(output.pred_masks, *sizes)[0][0].numpy()
+    points = Points(((30.0, 20.0),), ((5.0, 40.0),), mask=np.ones((48, 48), bool) if masked else None)
+    logits, predicted_iou = ours.candidates(image, points)
+    np.testing.assert_array_equal((logits > 0).numpy(), expected)
+    torch.testing.assert_close(predicted_iou, output.iou_scores[0, 0], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(48, 80), (1, 1), (3, 50)])

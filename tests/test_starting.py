@@ -20,7 +20,19 @@ from msdeaot_tracker.video import Frame
 GOLDEN = Path(__file__).parent / "data" / "trek150"
 # The modules of the package whose import loads torch; no other's may.
 MAY_LOAD_TORCH = (
-    *("device", "groups", "loading", "look", "memory", "readout", "tracker", "views"),
+    *(
+        "device",
+        "groups",
+        "loading",
+        "look",
+        "memory",
+        "onnx_export",
+        "passes",
+        "readout",
+        "tracker",
+        "views",
+        "whole_video",
+    ),
     *("models", "models.*", "training.*"),
     *("checkpoints.convert", "checkpoints.imagenet", "checkpoints.io", "checkpoints.state_dicts"),
     *("cli.train_*", "cli.validation"),
@@ -40,6 +52,8 @@ def failing_modules():
         try:
             import_module(module.name) if not module.name.endswith("__main__") else None
         except ImportError as error:
+            if "gradio" in str(error):  # not installed
+                continue
             assert "torch" in str(error), error
             yield module.name.removeprefix("msdeaot_tracker.")
 

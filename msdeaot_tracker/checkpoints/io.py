@@ -58,6 +58,10 @@ def load_model(
     overrides: settings as for `config.override`, "memory.long_term_max=4".
 
     InputError: unknown preset, device or setting. CheckpointError: no weights, or a file that does not fit.
+
+    >>> model = load_model("msdeaot-small", device="cpu", overrides=["memory.long_term_max=4"])
+    >>> model.preset.name, model.preset.memory.long_term_max
+    ('msdeaot-small', 4)
     """
     target = pick_device(device)
     if weights is None:

@@ -61,7 +61,7 @@ def _asked(args: argparse.Namespace, extras: list[str]) -> dict[str, Check]:
     from . import doctor_checks as checks
 
     found: dict[str, Check] = {name: partial(checks.extra_packages, name) for name in extras}
-    joined = {"vot": checks.toolkit, "weights": checks.weights}
+    joined = {"vot": checks.toolkit, "vots": checks.toolkit, "weights": checks.weights}
     found |= {name: partial(_both, found[name], second) for name, second in joined.items() if name in found}
     found |= {"opencv": checks.opencv, "pytracking": partial(checks.pytracking, args.pytracking)}
     for name in args.names:

@@ -28,7 +28,7 @@ _OF_PYTRACKING = ("pandas", "matplotlib", "jpeg4py", "visdom")  # what its scrip
 _PYTRACKING_LINE = (  # as in docs/toolkits.md, which says why
     'pip install pandas matplotlib jpeg4py cffi "setuptools<81" wheel && pip install --no-build-isolation visdom'
 )
-_LIBRARIES = "apt install libgl1 libglib2.0-0"  # what OpenCV wants of a server without a desktop
+LIBRARIES = "apt install libgl1 libglib2.0-0"  # what OpenCV wants of a server without a desktop
 _IMPORT_SECONDS = 180
 _FRAMES = 12  # of the drawn video
 _GOOD_OVERLAP = 0.5  # with the truth: less is a fault of the installation
@@ -108,7 +108,7 @@ def _import(modules: list[str]) -> Iterator[Finding]:
     if done.returncode == 0:
         yield Finding(True, command[2])
     else:
-        yield Finding(False, f"{command[2]}: {last}", _LIBRARIES if ".so" in last else "")
+        yield Finding(False, f"{command[2]}: {last}", LIBRARIES if ".so" in last else "")
 
 
 def _module(package: str) -> str:
@@ -140,16 +140,18 @@ def opencv() -> Iterator[Finding]:
 
 
 def toolkit() -> Iterator[Finding]:
-    """Whether `import vot` and `import trax` bring what they should."""
-    from msdeaot_integration.requirements import require_toolkit
+    """Whether `import vot` and `import trax` bring what they should, and what this version cannot do."""
+    from msdeaot_integration.requirements import toolkit_limits, toolkit_version
 
     try:
-        require_toolkit()
+        version = toolkit_version()
     except ImportError as error:
         text, _, mend = str(error).partition(": ")
         yield Finding(False, text, mend)
-    else:
-        yield Finding(True, "the modules vot and trax are those of vot-toolkit and vot-trax")
+        return
+    yield Finding(True, "the modules vot and trax are those of vot-toolkit and vot-trax")
+    for limit in toolkit_limits(version):
+        yield Finding(None, limit)
 
 
 def pytracking(clone: Path | None) -> Iterator[Finding]:

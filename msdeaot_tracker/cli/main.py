@@ -17,12 +17,13 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..threads import spin_briefly
-from ..types import TrackerError
+from ..types import InputErrors, TrackerError
 from ..words import did_you_mean
 
 # What each does, in the order of the help text; a module of its own, imported when it is called.
 COMMANDS = {
     "track": "follow objects through a video",
+    "app": "click on objects, track and correct them on a page in the browser",
     "mask": "turn boxes on a picture into masks",
     "masks": "turn a dataset's boxes into masks to train on",
     "export": "write results in the formats of others: csv, jsonl, coco, mot, yolo, davis",
@@ -30,6 +31,7 @@ COMMANDS = {
     "score": "score result files of a benchmark",
     "report": "compare trackers: a page with plots, tables and clips; Markdown, LaTeX",
     "export-challenge": "write or check a submission to the TREK-150 challenge",
+    "export-onnx": "write a model as ONNX graphs, for use without PyTorch",
     "dataset": "bring a dataset into the layout of TREK-150",
     "data": "look through datasets to train on, make one to validate on",
     "workspace": "make a vot-toolkit workspace of TREK-150, LaSOT, GOT-10k or DAVIS",
@@ -67,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return EXIT_BROKEN_PIPE
         if args.debug:
             raise
-        print(f"msdeaot: error: {' '.join(str(error).split())}", file=sys.stderr)
+        for fault in error.faults if isinstance(error, InputErrors) else (str(error),):
+            print(f"msdeaot: error: {' '.join(fault.split())}", file=sys.stderr)
         return EXIT_ERROR
 
 

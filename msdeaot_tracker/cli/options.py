@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import ast
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from ..images import VOID
 from ..initializers import DEFAULT_INITIALIZER, INITIALIZERS, BoxFrom, Initializer, make_initializer
+from ..prompts import MAX_OBJECT_ID
 from ..types import Box, InputError
 
 if TYPE_CHECKING:
     from ..tracker import Tracker
 
 Group = argparse._ArgumentGroup
-MAX_OBJECT_ID = VOID - 1  # of an indexed PNG whose last index may mean "no label"
 
 
 def add_tracker_options(parser: argparse.ArgumentParser) -> None:
@@ -82,8 +82,11 @@ def add_object_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_objects(targets: dict[int, Any], objects: list[tuple[int, Box]]) -> None:
-    """Put the boxes of `--object` to what other options gave. InputError: an id that is taken, or that no PNG holds."""
+def add_objects(targets: dict[int, Any], objects: Sequence[tuple[int, Any]]) -> None:
+    """Put the targets of `--object` or `--point` to what other options gave.
+
+    InputError: an id that is taken, or that no PNG holds.
+    """
     for object_id, box in objects:
         if object_id in targets:
             raise InputError(f"--object {object_id}: there is an object of this id already")

@@ -47,21 +47,26 @@ class ResultWriter:
         views: bool = False,
         overlay: bool = True,
         masks: bool = True,
+        object_ids: Iterable[int] | None = None,
+        start: int | None = None,
+        stride: int = 1,
     ):
-        """given: the boxes that the first frame's objects were given with, or those of their masks.
+        """given: the boxes that objects were given with, or those of their masks, on the frame `start` (default: the
+        first that is written). object_ids: all of the run (default: those). stride: between frames.
         views: show in the overlay where the network looked. overlay, masks: whether to write them.
 
         What the result.json of an earlier run lists is removed. OSError: the folder cannot be written. InputError as in
         `check_folder`.
         """
-        earlier = check_folder(folder, given, inputs)
+        ids = sorted(given if object_ids is None else object_ids)
+        earlier = check_folder(folder, ids, inputs)
         self.status = "complete"
-        self._folder, self._given = folder, given
-        names = box_files(given)
+        self._folder, self._given, self._start, self._stride = folder, given, start, stride
+        names = box_files(ids)
         files = [*([OVERLAY] if overlay else []), FRAMES, *names.values()]
         self._summary: dict[str, Any] = {**about, "files": files, "status": "running", "error": None}
         self._frames: dict[str, list] = {"seconds": [], "timestamps": []}
-        self._absent: dict[int, list[int]] = {object_id: [] for object_id in given}
+        self._absent: dict[int, list[int]] = {object_id: [] for object_id in ids}
         self._scores: dict[int, Scores] = {}
         self._first_frame: int | None = None
         self._masks = folder / MASKS if masks else None
@@ -82,13 +87,12 @@ class ResultWriter:
         if self._first_frame is None:
             self._first_frame = frame.index
             self._summary["size"] = [frame.image.shape[1], frame.image.shape[0]]
-            boxes: Mapping[int, Box | None] = self._given
+            self._start = frame.index if self._start is None else self._start
             self._write_summary()
-        else:
-            boxes = result.boxes
+        boxes = {**result.boxes, **(self._given if frame.index == self._start else {})}
         for object_id, file in self._boxes.items():
-            file.write(",".join(f"{side:.8g}" for side in boxes[object_id] or _ABSENT) + "\n")
-            if result.boxes[object_id] is None:
+            file.write(",".join(f"{side:.8g}" for side in boxes.get(object_id) or _ABSENT) + "\n")
+            if result.boxes.get(object_id) is None:
                 self._absent[object_id].append(frame.index)
         if self._masks is not None:
             with whole_file(self._masks / mask_name(frame.index)) as partial:
@@ -136,7 +140,7 @@ class ResultWriter:
         """In one step: the file is a whole one at any time."""
         scores = {object_id: vars(of) for object_id, of in self._scores.items()}
         frames = {
-            **{"first": self._first_frame, "count": self.frames_written, "file": FRAMES},
+            **{"first": self._first_frame, "count": self.frames_written, "stride": self._stride, "file": FRAMES},
             **{**self._frames, "absent": self._absent, "scores": scores},
         }
         with whole_file(self._folder / SUMMARY) as partial:
@@ -219,6 +223,7 @@ def _earlier_files(folder: Path) -> set[Path]:
         names = [name for name in summary["files"] if _FILE.fullmatch(name)]
         first, count = summary["frames"]["first"] or 0, int(summary["frames"]["count"])
         first, was_killed = int(first), summary["status"] == "running"
+        stride = max(int(summary["frames"].get("stride", 1)), 1)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return set()  # none, or not one of ours, which is then in the way
     found = {folder / f"{name}{suffix}" for name in (SUMMARY, *names) for suffix in ("", PART)}
@@ -227,6 +232,6 @@ def _earlier_files(folder: Path) -> set[Path]:
         count = max([count, *(path.read_bytes().count(b"\n") for path in lines)])
     for path in _children(folder / MASKS):
         match = _MASK.fullmatch(path.name)
-        if match and first <= int(match[1]) < first + count:
+        if match and int(match[1]) in range(first, first + count * stride, stride):
             found.add(path)
     return {path for path in found if os.path.lexists(path)}

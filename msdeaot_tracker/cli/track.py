@@ -1,11 +1,10 @@
-"""`msdeaot track`: follow objects through a video, a folder of frames or a camera."""
+"""`msdeaot track`: follow objects through a video, images, a stream or a camera."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import platform
-import time
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from importlib.metadata import version
@@ -20,21 +19,21 @@ from .. import __version__
 from ..checkpoints import file_sha256
 from ..config import config_as_dict
 from ..exports import EXPORT, EXPORTERS, check_formats, check_place, export
+from ..exports.folder import video_name
 from ..geometry import mask_to_box
-from ..images import mask_objects, read_mask
 from ..overlay import draw_overlay
-from ..types import Box, InputError, TrackerError
-from ..video import Frame, FrameSource, open_source
+from ..pipeline import WriteBehind
+from ..types import Box, InputError, Points, TrackerError
 from ..words import counted
-from .display import require_display, select_box, show
+from .display import require_display, show
 from .export import parse_formats
-from .options import add_object_option, add_objects, add_tracker_options, parse_box, tracker_from
+from .options import add_tracker_options, tracker_from
+from .prompting import add_prompt_options, all_prompts, describe_target, first_frame, read_file
 from .results import ResultWriter, StopOnInterrupt, check_folder
 
 if TYPE_CHECKING:
+    from ..passes import Run
     from ..tracker import Tracker
-
-Target = Box | np.ndarray
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +46,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "objects, get a folder each in DIR."
     )
     parser.add_argument(
-        "sources", nargs="+", metavar="SOURCE", help="video file, folder of images, or number of a camera; repeatable"
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="video file, folder or pattern of images, address of a stream, or number of a camera; repeatable",
     )
-    first = parser.add_mutually_exclusive_group()
-    first.add_argument("--box", type=parse_box, metavar="X,Y,W,H", help="object 1, in pixels of the first frame")
-    first.add_argument("--mask", type=Path, metavar="FILE.png", help="objects by id: an indexed or grey PNG")
-    first.add_argument("--select", action="store_true", help="draw the box of object 1 with the mouse")
-    add_object_option(parser)
-    parser.add_argument("--frame", type=int, default=0, metavar="N", help="frame to start at, from 0 (%(default)s)")
+    add_prompt_options(parser)
+    parser.add_argument(
+        "--frame", type=int, metavar="N", help="frame to start at, from 0 (default: that of the first prompt)"
+    )
+    parser.add_argument("--end", type=int, metavar="N", help="frame before which to stop (of --backward: after which)")
+    parser.add_argument("--stride", type=int, default=1, metavar="N", help="track every N-th frame (%(default)s)")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--backward", action="store_true", help="track from the frame backward")
+    way.add_argument("--both", action="store_true", help="track from the frame backward and forward")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--draw-views", action="store_true", help="draw in white where the network looks (tracker.view)"
@@ -79,11 +84,12 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, option):
             require_display(f"--{option}")
     check_formats(args.formats, masks=not args.no_masks)
+    args.file = read_file(args)
     load = cache(partial(tracker_from, args))  # after the input of the first source is known to be good
     jobs = _jobs(args)
     for job in jobs if len(jobs) > 1 else ():  # before work on any
         with _open(job) as opened:
-            _check(job, next(opened))
+            _check(job, opened)
     failed = []
     for job in jobs:
         try:
@@ -104,7 +110,7 @@ def _jobs(args: argparse.Namespace) -> list[argparse.Namespace]:
         return [argparse.Namespace(**vars(args), source=args.sources[0])]
     jobs: dict[str, argparse.Namespace] = {}
     for source in args.sources:
-        name = Path(source).stem if Path(source).is_file() else Path(source).resolve().name
+        name = video_name(source, is_folder=Path(source).is_dir())
         if name.casefold() in jobs:
             first = jobs[name.casefold()].source
             raise InputError(f"the results of {first} and {source} would both be {args.out / name}: track them apart")
@@ -112,101 +118,81 @@ def _jobs(args: argparse.Namespace) -> list[argparse.Namespace]:
     return list(jobs.values())
 
 
-def _open(args: argparse.Namespace) -> FrameSource:
-    return open_source(args.source, args.frame)
+def _open(args: argparse.Namespace) -> Run:
+    from ..passes import Run
+
+    direction = "backward" if args.backward else "both" if args.both else "forward"
+    start = first_frame(args, args.file)
+    return Run.open(args.source, start, end=args.end, stride=args.stride, direction=direction)
 
 
-def _check(args: argparse.Namespace, first: Frame) -> dict[int, Target]:
-    """The first frame's targets. InputError: none, or results that have no place."""
-    targets = _targets(args, first.image)
-    check_folder(args.out, targets, _inputs(args))
+def _check(args: argparse.Namespace, opened: Run) -> None:
+    """Give the run its prompts. InputError: none, or such as cannot be; or results that have no place."""
+    if args.file is not None:
+        args.file.check_video(args.source, opened.size, opened.length)
+    opened.prompt(all_prompts(args, args.file, opened.first))
+    check_folder(args.out, opened.object_ids, _inputs(args))
     check_place(args.out / EXPORT, args.formats)
-    return targets
 
 
 def _run(args: argparse.Namespace, load: Callable[[], Tracker]) -> None:
-    with _open(args) as source:
-        first = next(source)
-        targets = _check(args, first)  # before the model is loaded
+    with _open(args) as opened:
+        _check(args, opened)  # before the model is loaded
         tracker = load()
-        writer = _follow(args, source, first, targets, tracker, _describe(args, tracker, targets, source))
+        writer = _follow(args, opened, tracker, _describe(args, tracker, opened))
     print(f"{counted(writer.frames_written, 'frame')}, {writer.seconds_per_frame:.3f} s each; results in {args.out}")
     if args.formats:
         for name, path in zip(args.formats, export(args.out, args.formats), strict=True):
             print(f"{name}: {path}")
 
 
-def _follow(
-    args: argparse.Namespace,
-    source: FrameSource,
-    first: Frame,
-    targets: Mapping[int, Target],
-    tracker: Tracker,
-    about: Mapping[str, Any],
-) -> ResultWriter:
-    """Initialize on the first frame, track the others of the source, write each as it comes."""
-    start = time.perf_counter()
-    result = tracker.initialize(first.image, targets)
-    seconds = time.perf_counter() - start
-    given = {i: mask_to_box(target) if isinstance(target, np.ndarray) else target for i, target in targets.items()}
+def _follow(args: argparse.Namespace, opened: Run, tracker: Tracker, about: Mapping[str, Any]) -> ResultWriter:
+    """Track the frames, write each as it comes: in the video's order, those before the start when all are known."""
     what = {"views": args.draw_views, "overlay": not args.no_overlay, "masks": not args.no_masks}
+    of_run = {"object_ids": opened.object_ids, "start": opened.start, "stride": opened.stride}
     with (
         StopOnInterrupt() as interrupt,
-        ResultWriter(args.out, about, given, source.fps, _inputs(args), **what) as writer,
+        tqdm(total=opened.total, unit="frame", disable=None) as bar,
+        ResultWriter(args.out, about, _boxes(opened), opened.fps, _inputs(args), **what, **of_run) as writer,
     ):
-        writer.write(first, result, seconds)
-        for frame in tqdm(source, initial=1, total=source.length, unit="frame", disable=None):
-            start = time.perf_counter()
-            result = tracker.track(frame.image)
-            writer.write(frame, result, time.perf_counter() - start)
-            if interrupt.requested:
-                raise KeyboardInterrupt
-            if args.show and not show(draw_overlay(frame.image, result, views=args.draw_views)):
-                writer.status = "stopped"
-                break
+        steps = opened.steps(tracker, progress=lambda *_: bar.update(), stop=lambda: interrupt.requested)
+        with WriteBehind() as behind:
+            for frame, result, seconds in steps:
+                if writer.frames_written:
+                    behind.call(writer.write, frame, result, seconds)
+                else:
+                    writer.write(frame, result, seconds)  # what cannot be written is said before another is tracked
+                if args.show and not show(draw_overlay(frame.image, result, views=args.draw_views)):
+                    writer.status = "stopped"
+                    break
+        if interrupt.requested:
+            raise KeyboardInterrupt
     return writer
+
+
+def _boxes(opened: Run) -> dict[int, Box]:
+    """Of the objects that are given by boxes or masks on the frame that the run starts at."""
+    boxes: dict[int, Box] = {}
+    for object_id, target in opened.prompts[opened.start].items():
+        box = mask_to_box(target) if isinstance(target, np.ndarray) else target
+        if box is not None and not isinstance(box, Points):
+            boxes[object_id] = Box(*box)
+    return boxes
 
 
 def _inputs(args: argparse.Namespace) -> list[Path]:
     """What the run reads: the results must not take its place."""
-    return [Path(path) for path in (args.source, args.mask) if path]
+    return [Path(path) for path in (args.source, args.mask, args.prompts) if path]
 
 
-def _targets(args: argparse.Namespace, image: np.ndarray) -> dict[int, Target]:
-    """What the options say, by object id."""
-    targets: dict[int, Target] = {}
-    if args.mask:
-        targets.update(_read_targets(args.mask, image.shape[:2]))
-    elif args.select:
-        targets[1] = select_box(image)
-    elif args.box:
-        targets[1] = args.box
-    add_objects(targets, args.objects)
-    if not targets:
-        raise InputError("nothing to track: give --box, --mask, --select or --object")
-    return targets
-
-
-def _read_targets(path: Path, size: tuple[int, int]) -> dict[int, np.ndarray]:
-    labels = read_mask(path)
-    if labels.shape != size:
-        (rows, columns), (height, width) = labels.shape, size
-        raise InputError(f"mask {path} is {columns}x{rows} pixels, the first frame is {width}x{height}")
-    masks = mask_objects(labels)
-    if not masks:
-        raise InputError(f"mask {path} is empty: it shows no object")
-    return masks
-
-
-def _describe(
-    args: argparse.Namespace, tracker: Tracker, targets: Mapping[int, Target], source: FrameSource
-) -> dict[str, Any]:
+def _describe(args: argparse.Namespace, tracker: Tracker, opened: Run) -> dict[str, Any]:
     """What result.json says of a run besides its frames."""
     import torch
 
     from ..checkpoints import locate_weights, shipped_weights
 
     model = tracker.model
+    by_frame = {f: {i: describe_target(t) for i, t in ids.items()} for f, ids in opened.prompts.items()}
     weights = locate_weights(args.weights)[0] if args.weights else shipped_weights(model.preset)
     return {
         "versions": {
@@ -217,13 +203,14 @@ def _describe(
             "numpy": np.__version__,
             "opencv": cv2.__version__,
         },
-        "source": source.name,
-        "fps": source.fps,
+        "source": opened.name,
+        "fps": opened.fps,
         "device": str(next(model.parameters()).device),
         "precision": tracker.precision,
         "preset": model.preset.name,
         "weights": {"file": str(weights), "sha256": file_sha256(weights)},
         "settings": config_as_dict(model.preset),
         "initializer": args.initializer,
-        "objects": {i: "mask" if isinstance(t, np.ndarray) else list(t) for i, t in targets.items()},
+        "objects": by_frame[opened.start],
+        "prompts": {frame: objects for frame, objects in by_frame.items() if frame != opened.start},
     }

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..data.datasets.box_types import BoxSequence
 from ..images import read_image
+from ..pipeline import read_ahead
 from ..types import Box, InputError
 from .protocols import find_protocol, why_no_runs, why_nothing
 from .realtime import run_realtime
@@ -108,14 +109,16 @@ def run_job(tracker: VideoTracker, job: Job, *, progress: Callable[[], object] =
         last = tracker.track(image).boxes[_OBJECT] or last
         return last
 
-    images = _images(job.frames, progress)
-    if job.protocol == "rte":
+    images = map(read_image, job.frames)
+    if job.protocol == "rte":  # measures time: nothing else goes on meanwhile
+        images = _counted(images, progress)
         return RunResult(np.array(run_realtime(start, follow, images, job.box, fps=job.fps)), np.empty(0))
     boxes, seconds = [], []
-    for index, image in enumerate(images):
-        begin = time.perf_counter()
-        boxes.append(follow(image) if index else start(image))
-        seconds.append(time.perf_counter() - begin)
+    with read_ahead(images) as ready:
+        for index, image in enumerate(_counted(ready, progress)):
+            begin = time.perf_counter()
+            boxes.append(follow(image) if index else start(image))
+            seconds.append(time.perf_counter() - begin)
     return RunResult(np.array(boxes, float), np.array(seconds))
 
 
@@ -123,7 +126,7 @@ def save_result(folder: Path, tracker: str, job: Job, result: RunResult) -> None
     write_results(folder, tracker, job.protocol, job.run, result.boxes, result.seconds)
 
 
-def _images(frames: Iterable[Path], progress: Callable[[], object]) -> Iterator[np.ndarray]:
-    for path in frames:
-        yield read_image(path)
+def _counted(images: Iterable[np.ndarray], progress: Callable[[], object]) -> Iterator[np.ndarray]:
+    for image in images:
+        yield image
         progress()

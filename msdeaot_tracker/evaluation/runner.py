@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from ..geometry import box_to_mask, mask_iou, mask_to_box
+from ..pipeline import read_ahead
 from ..types import Box, FrameResult
 from .metrics import box_iou, one_pass_ious, returns, success_score
 
@@ -90,17 +91,18 @@ def run_sequence(
     overlaps: dict[int, dict[int, float]] = {object_id: {} for object_id in given}  # by frame
     said: dict[int, list[tuple[float, bool]]] = {object_id: [] for object_id in given}  # score, well tracked
     seconds = 0.0
-    for index in range(len(sequence)):
-        image, masks = sequence.image(index), sequence.masks(index)
-        start = time.perf_counter()
-        result = tracker.track(image) if index else tracker.initialize(image, targets)
-        seconds += time.perf_counter() - start
-        for object_id, mask in ({} if masks is None else masks).items():
-            predicted[object_id].append(result.boxes[object_id] or ABSENT)
-            truth[object_id].append(mask_to_box(mask) or ABSENT)
-            overlaps[object_id][index] = mask_iou(result.masks[object_id], mask)
-            said[object_id].append((result.scores[object_id], bool(mask.any()) and overlaps[object_id][index] > GOOD))
-        progress()
+    with read_ahead((sequence.image(index), sequence.masks(index)) for index in range(len(sequence))) as frames:
+        for index, (image, masks) in enumerate(frames):
+            start = time.perf_counter()
+            result = tracker.track(image) if index else tracker.initialize(image, targets)
+            seconds += time.perf_counter() - start
+            for object_id, mask in ({} if masks is None else masks).items():
+                predicted[object_id].append(result.boxes[object_id] or ABSENT)
+                truth[object_id].append(mask_to_box(mask) or ABSENT)
+                overlaps[object_id][index] = mask_iou(result.masks[object_id], mask)
+                good = bool(mask.any()) and overlaps[object_id][index] > GOOD
+                said[object_id].append((result.scores[object_id], good))
+            progress()
     inner = range(1, len(sequence) - 1)
     scores = {
         object_id: _score(np.array(predicted[object_id]), np.array(truth[object_id]), of, inner, said[object_id][1:])

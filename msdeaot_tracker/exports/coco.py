@@ -17,7 +17,7 @@ from .folder import RunFolder
 def write_coco(run: RunFolder, path: Path) -> None:
     """An image per frame, an annotation per object that is seen on it; the masks are compressed RLE.
 
-    Each object is a category of its own, named by its id; `track_id`, `score` and `frame_id` (from 0) are beside COCO's
+    Each object is a category of its own, of its name; `track_id`, `score` and `frame_id` (from 0) are beside COCO's
     fields, `video_id` is 1. Image ids are frame numbers + 1. `bbox` is the box that the tracker reports. The frames of
     a video are named by their numbers, NNNNNNNN.jpg.
     """
@@ -52,7 +52,7 @@ def write_coco(run: RunFolder, path: Path) -> None:
         "info": {"description": f"{run.sequence}, tracked by msdeaot-tracker {__version__}"},
         "licenses": [],
         "videos": [{"id": 1, "name": run.sequence, **size}],
-        "categories": [{"id": i, "name": f"object {i}", "supercategory": "object"} for i in run.object_ids],
+        "categories": [{"id": i, "name": run.name(i), "supercategory": "object"} for i in run.object_ids],
     }
     with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps(head)[:-1])

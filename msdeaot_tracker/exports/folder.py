@@ -1,7 +1,7 @@
 """A results folder as it lies on disk: what each file of it is called and holds, and a finished run read back.
 
-result.json      about the run: `source`, `objects`, `size` [width, height], `fps`, `status`, and of its frames the
-                 number of the `first` and the `count`
+result.json      about the run: `source`, `objects`, `size` [width, height], `fps`, `status`, maybe `names` of objects
+                 by id, and of its frames the number of the `first` and the `count`
 frames.jsonl     a line per frame, see `frame_line`
 masks/N.png      the object ids of frame N, unless the run was told to leave them out
 """
@@ -36,6 +36,15 @@ logger = logging.getLogger(__name__)
 def mask_name(index: int) -> str:
     """Of the mask of a frame, by its number in the source."""
     return f"{index:08d}.png"
+
+
+def video_name(source: str, *, is_folder: bool) -> str:
+    """What results of a source are called, in letters of a file name: as its file or folder, or a pattern's folder."""
+    path = Path(source.partition("?")[0] if "://" in source else source)
+    if any(sign in path.name for sign in "%*"):
+        path, is_folder = path.parent, True
+    name = (path.name or path.resolve().name) if is_folder else path.stem
+    return re.sub(r"[^\w.\- ]", "_", name) or "video"
 
 
 def frame_line(frame: Frame, result: FrameResult, boxes: Mapping[int, Box | None]) -> str:
@@ -94,10 +103,11 @@ class RunFolder:
             self.width, self.height = (int(side) for side in summary["size"])
             self.source = str(summary["source"])
             self.fps = None if summary["fps"] is None else float(summary["fps"])
-            names = summary["files"]
-        except (KeyError, TypeError, ValueError) as error:
+            files = summary["files"]
+            self._names = {str(key): str(name) for key, name in summary.get("names", {}).items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{folder / SUMMARY} is not whole: {type(error).__name__} {error}") from None
-        if FRAMES not in names:
+        if FRAMES not in files:
             raise InputError(f"{folder} is of an earlier version, without {FRAMES}: track again")
         self._lines = _find_lines(folder / FRAMES)
         if not self._lines:
@@ -113,12 +123,14 @@ class RunFolder:
     def __len__(self) -> int:
         return len(self._lines)
 
+    def name(self, object_id: int) -> str:
+        """What the user calls an object, where he has said so."""
+        return self._names.get(str(object_id)) or f"object {object_id}"
+
     @property
     def sequence(self) -> str:
         """A name for the video that may be a file's."""
-        path = PurePath(self.source)
-        name = path.stem if next(iter(self)).image is None else path.name
-        return re.sub(r"[^\w.\- ]", "_", name) or "video"
+        return video_name(self.source, is_folder=next(iter(self)).image is not None)
 
     @property
     def has_masks(self) -> bool:

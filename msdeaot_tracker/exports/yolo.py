@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def write_yolo(run: RunFolder, path: Path) -> None:
                 shares = (outline + _INSIDE) / (run.width, run.height)
                 lines.append(f"{classes[object_id]} " + " ".join(f"{share:.6f}" for share in shares.ravel()) + "\n")
         new_file(folder, frame, ".txt").write_text("".join(lines), encoding="ascii")
-    names = [f"  {number}: object {object_id}\n" for object_id, number in classes.items()]
+    names = [f"  {number}: {json.dumps(run.name(object_id))}\n" for object_id, number in classes.items()]
     (path / "data.yaml").write_text("train: images\nval: images\nnames:\n" + "".join(names), encoding="ascii")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..types import Box, InputError, MaskEstimate
+from ..types import Box, InputError, MaskEstimate, Points
 from ..words import did_you_mean
 
 if TYPE_CHECKING:
@@ -23,11 +23,34 @@ BoxFrom = Literal["mask", "ar"]  # where the boxes of tracked frames come from
 
 
 class Initializer(Protocol):
+    """Anything that makes a mask of a box: what `Tracker(initializer=...)` takes, beside the name of one.
+
+    >>> def left_half(image, box):
+    ...     mask = np.zeros(image.shape[:2], bool)
+    ...     mask[int(box.y) : int(box.y + box.h), int(box.x) : int(box.x + box.w / 2)] = True
+    ...     return MaskEstimate(mask, source="left half")
+    >>> Tracker(load_model("msdeaot-small"), initializer=left_half).initialize(image, box).estimates[1].source
+    'left half'
+    """
+
     def __call__(self, image: np.ndarray, box: Box) -> MaskEstimate:
         """The object in the box.
 
         image: uint8 [H, W, 3] RGB.
         box:   in pixels, inside the image and with an area (`geometry.clip_box` sees to both).
+        """
+        ...
+
+
+@runtime_checkable
+class PointInitializer(Protocol):
+    """An initializer that takes clicks as well."""
+
+    def from_points(self, image: np.ndarray, points: Points) -> MaskEstimate:
+        """The object that the clicks mean, or the mask that comes with them corrected.
+
+        image:  uint8 [H, W, 3] RGB.
+        points: as `targets.check_points` leaves them; at least one foreground point, a box or a mask.
         """
         ...
 
@@ -99,6 +122,9 @@ def make_initializer(name: str, *, device: str | torch.device = "auto", **option
              dictionary under its name: `make_initializer("ar+sam", combine="both", sam={"variant": "vit_h"})`.
 
     InputError: unknown name or setting. ImportError: it needs an optional package. CheckpointError: its weights.
+
+    >>> make_initializer("grabcut", iterations=3)(image, Box(*box)).source
+    'grabcut'
     """
     names = name.split("+")
     if len(names) == 1:

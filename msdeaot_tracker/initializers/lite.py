@@ -14,9 +14,11 @@ import torch
 from ..checkpoints.state_dicts import check_tensors, read_tensors, write_tensors
 from ..device import explain_out_of_memory, pick_device
 from ..geometry import ellipse_in_box
-from ..types import Box, CheckpointError, InputError, MaskEstimate
+from ..types import Box, CheckpointError, InputError, MaskEstimate, Points
 from .box_crop import CROP, GREY, crop_side, into_crop, warp
+from .lite_edges import draw_edge, is_coarse
 from .lite_net import STRIDE, BoxToMaskNet
+from .lite_points import box_by_points
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +28,11 @@ _SURE = 12.0  # logits are cut off here, and are its negative outside the crop
 
 
 class Lite:
-    """Masks from a crop around the box, scaled so that a small box is as good as a large one.
+    """Masks from a crop around the box, scaled so that a small box is as good as a large one; see also `draw_edge`.
 
     `confidence` of an estimate is the overlap (IoU) with the truth that the network expects of its mask.
-    Falls back to the ellipse inscribed in the box, with a warning, when no pixel is likely enough.
+    Falls back to the ellipse inscribed in the box, with a warning, when no pixel is likely enough. Of points it makes
+    boxes, see `box_by_points`.
     """
 
     def __init__(
@@ -52,6 +55,12 @@ class Lite:
         self._threshold = threshold
 
     def __call__(self, image: np.ndarray, box: Box) -> MaskEstimate:
+        estimate = self._segment(image, box)
+        if (reason := estimate.details.get("fallback")) is not None:
+            logger.warning("lite in box (%g, %g, %g, %g): %s; using the ellipse in it", *box, reason)
+        return estimate
+
+    def _segment(self, image: np.ndarray, box: Box) -> MaskEstimate:
         height, width = image.shape[:2]
         matrix = into_crop(box)
         logits, confidence = self._run(warp(image, matrix, CROP, CROP, GREY), box)
@@ -62,10 +71,14 @@ class Lite:
         mask = probability > self._threshold
         if not mask.any():
             reason = f"no pixel is the object's with a probability above {self._threshold:g}"
-            logger.warning("lite in box (%g, %g, %g, %g): %s; using the ellipse in it", *box, reason)
             mask = ellipse_in_box(box, height, width)
             return MaskEstimate(mask, "lite", details={"fallback": reason}, confidence=0.0)
+        if is_coarse(box):
+            mask = draw_edge(image, probability, mask, box)
         return MaskEstimate(mask, "lite", probability, confidence=confidence)
+
+    def from_points(self, image: np.ndarray, points: Points) -> MaskEstimate:
+        return box_by_points(self._segment, image, points)
 
     @torch.inference_mode()
     def _run(self, crop: np.ndarray, box: Box) -> tuple[np.ndarray, float]:

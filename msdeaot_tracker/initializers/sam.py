@@ -1,4 +1,4 @@
-"""SAM (Kirillov et al., 2023) prompted with the box, through the `segment-anything` package."""
+"""SAM (Kirillov et al., 2023) prompted with the box or points, through the `segment-anything` package."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import os
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..checkpoints import find_weights
 from ..checkpoints.state_dicts import check_tensors, read_state
 from ..device import pick_device
-from ..types import Box, CheckpointError, InputError
-from .box_prompt import BoxPrompted
+from ..types import CheckpointError, InputError, Points
+from .box_prompt import MASK_LOGIT, BoxPrompted, clicked, corners, mask_logits
 
 _WIDTHS = {"vit_b": 768, "vit_l": 1024, "vit_h": 1280}  # channels of the image encoder
 
@@ -59,11 +60,17 @@ class SegmentAnything(BoxPrompted):
         pixels = torch.from_numpy(self._transform.apply_image(image)).to(self.device)
         return (self.model.image_encoder(self.model.preprocess(pixels.permute(2, 0, 1)[None])),)
 
-    def _decode(self, embedding: tuple[Tensor, ...], image: np.ndarray, box: Box) -> tuple[Tensor, Tensor]:
+    def _decode(self, embedding: tuple[Tensor, ...], image: np.ndarray, prompt: Points) -> tuple[Tensor, Tensor]:
         size = image.shape[:2]
-        corners = self._transform.apply_boxes(np.array([[box.x, box.y, box.x + box.w, box.y + box.h]]), size)
-        prompt = torch.from_numpy(corners.astype(np.float32)).to(self.device)
-        sparse, dense = self.model.prompt_encoder(points=None, boxes=prompt, masks=None)
+        points = boxes = masks = None
+        if (box := corners(prompt)) is not None:
+            boxes = self._on_device(self._transform.apply_boxes(box[None], size))
+        if (clicks := clicked(prompt)) is not None:
+            where, labels = clicks
+            points = self._on_device(self._transform.apply_coords(where, size))[None], self._on_device(labels)[None]
+        if prompt.mask is not None:
+            masks = self._low(prompt.mask)[None, None].to(self.device)
+        sparse, dense = self.model.prompt_encoder(points=points, boxes=boxes, masks=masks)
         low, predicted_iou = self.model.mask_decoder(
             image_embeddings=embedding[0],
             image_pe=self.model.prompt_encoder.get_dense_pe(),
@@ -73,6 +80,16 @@ class SegmentAnything(BoxPrompted):
         )
         seen = self._transform.get_preprocess_shape(*size, self._transform.target_length)
         return self.model.postprocess_masks(low, seen, size)[0], predicted_iou[0]
+
+    def _on_device(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values.astype(np.float32)).to(self.device)
+
+    def _low(self, mask: np.ndarray) -> Tensor:
+        """At the size of the network's own mask prompts: the long side fills it, the rest is background."""
+        rows, columns = self.model.prompt_encoder.mask_input_size
+        seen = self._transform.get_preprocess_shape(*mask.shape, rows)
+        logits = mask_logits(mask, *(max(side, 1) for side in seen))
+        return F.pad(logits, (0, columns - logits.shape[1], 0, rows - logits.shape[0]), value=-MASK_LOGIT)
 
 
 def _read(path: str | os.PathLike[str], variant: str) -> dict[str, Tensor]:

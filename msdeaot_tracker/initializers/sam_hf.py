@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..device import pick_device
-from ..types import Box, CheckpointError, InputError
-from .box_prompt import BoxPrompted
+from ..types import CheckpointError, InputError, Points
+from .box_prompt import MASK_LOGIT, BoxPrompted, clicked, corners, mask_logits
 
 # Type in a folder's config.json -> family, and prefix of its classes in transformers. The published folders of SAM 2
 # are those of its video network, of which an image needs a part.
@@ -62,18 +63,37 @@ class SegmentAnythingHF(BoxPrompted):
             return coarse, *fine
         return tuple(embedding)
 
-    def _decode(self, embedding: tuple[Tensor, ...], image: np.ndarray, box: Box) -> tuple[Tensor, Tensor]:
-        corners = [float(value) for value in (box.x, box.y, box.x + box.w, box.y + box.h)]
-        inputs = self._prepare(image, input_boxes=[[corners]])
+    def _decode(self, embedding: tuple[Tensor, ...], image: np.ndarray, prompt: Points) -> tuple[Tensor, Tensor]:
+        prompts: dict[str, Any] = {}
+        if (box := corners(prompt)) is not None:
+            prompts["input_boxes"] = [[box.tolist()]]
+        if (clicks := clicked(prompt)) is not None:
+            where, labels = clicks
+            prompts |= {"input_points": [[where.tolist()]], "input_labels": [[labels.tolist()]]}
+        inputs = self._prepare(image, **prompts)
+        shown = {name: inputs[name].to(self.device) for name in prompts}
+        shown = {name: value if name == "input_labels" else value.float() for name, value in shown.items()}
+        if prompt.mask is not None:
+            shown["input_masks"] = self._low(prompt.mask)[None, None].to(self.device)
         embedded: dict[str, Any] = {"image_embeddings": embedding[0]}
         if self.source == "sam-hq":
             embedded["intermediate_embeddings"] = list(embedding[1:])
         elif self.source == "sam2":
             embedded["image_embeddings"] = list(embedding)
-        output = self.model(input_boxes=inputs["input_boxes"].float().to(self.device), **embedded)
+        output = self.model(**shown, **embedded)
         sizes = [inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs]
         logits = self._processor.post_process_masks(output.pred_masks, *sizes, binarize=False)
         return logits[0][0], output.iou_scores[0, 0]
+
+    def _low(self, mask: np.ndarray) -> Tensor:
+        """At the size of the network's own mask prompts, scaled and padded as its pictures are."""
+        config = self.model.config.prompt_encoder_config
+        rows = columns = 4 * config.image_size // config.patch_size  # as the convolutions of `mask_embed` reduce it
+        if self.source == "sam2":
+            return mask_logits(mask, rows, columns)
+        scale = rows / max(mask.shape)
+        logits = mask_logits(mask, *(max(round(side * scale), 1) for side in mask.shape))
+        return F.pad(logits, (0, columns - logits.shape[1], 0, rows - logits.shape[0]), value=-MASK_LOGIT)
 
     def _prepare(self, image: np.ndarray, **prompt: Any) -> Any:
         """The processor's tensors; without the format, it takes an image of one or three rows for colour planes."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """Each channel for itself, channels-last; on a CPU always in the precision of its weights.
+    """Each channel for itself, channels-last; in training on a CPU always in the precision of its weights.
 
     There its gradient is slower in bfloat16 than in float32.
     """
@@ -18,6 +18,7 @@ class DepthwiseConv2d(nn.Conv2d):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
-        on_cpu = x.device.type == "cpu"
-        with torch.autocast(x.device.type, enabled=not on_cpu and torch.is_autocast_enabled(x.device.type)):
-            return super().forward(x.to(self.weight.dtype) if on_cpu else x)
+        if x.device.type != "cpu" or not torch.is_grad_enabled():
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.to(self.weight.dtype))

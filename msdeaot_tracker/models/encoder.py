@@ -20,9 +20,13 @@ from torch.nn import functional as F
 
 from ..types import Features, InputError
 from .depthwise import DepthwiseConv2d
+from .frozen import freeze_batch_norm
 from .intern_image import InternImage
+from .linear import Linear
+from .windows import cut_windows
 
 _STRIDES = (4, 8, 16)
+_MLP_CELLS = 2048  # of a Swin block at once
 _MOBILENET_TAPS = {1: 4, 2: 8, 4: 16}  # block index -> stride of its output, in MobileNetV2 and EfficientNet
 
 
@@ -138,6 +142,7 @@ class SwinEncoder(Encoder):
             for w, depth, h in zip(widths, depths, heads, strict=True)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(w) for w in widths)
+        _take_linear(self)
         self.channels = dict(zip(_STRIDES, widths, strict=True))
         self.deep_channels = widths[-1]
 
@@ -165,7 +170,10 @@ class InternImageEncoder(Encoder):
 
 
 class _SwinBlock(SwinTransformerBlock):
-    """timm's block, but padded before the cyclic shift instead of after it, at any map size (PARITY 28)."""
+    """timm's block, but padded before the cyclic shift instead of after it, at any map size (PARITY 28).
+
+    Linear maps are of the map's own cells, and of one of zeros for those that windows have beyond it.
+    """
 
     def __init__(self, width: int, heads: int, window: int, shift: int, drop_path: float):
         super().__init__(
@@ -178,37 +186,35 @@ class _SwinBlock(SwinTransformerBlock):
             always_partition=True,
             dynamic_mask=True,
         )
-        self.attn.fused_attn = True  # less CPU time; timm's default is off
-
-    def _attn(self, x: Tensor) -> Tensor:
-        height, width = x.shape[1:3]
-        bottom, right = -height % self.window_size[0], -width % self.window_size[1]
-        return super()._attn(F.pad(x, (0, 0, 0, right, 0, bottom)))[:, :height, :width]
-
-
-class FrozenBatchNorm(nn.Module):
-    """Batch norm (with timm's activation, if it has one) whose scale and statistics are constants (PARITY 25).
-
-    In one fused operation: timm's own frozen version passes over the map twice and computes the scale anew each time.
-    """
-
-    def __init__(self, norm: nn.BatchNorm2d):
-        super().__init__()
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            self.register_buffer(name, getattr(norm, name).detach().clone())
-        self.eps = norm.eps
-        self.act = getattr(norm, "act", nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps))
+        """[B, h, w, C] -> the same."""
+        x = x + self.drop_path1(self._attn(self.norm1(x)))
+        if self.training:
+            return x + self.drop_path2(self.mlp(self.norm2(x)))
+        cells = x.flatten(1, 2)  # in parts whose hidden layer, four times as wide, stays in the CPU's cache
+        return torch.cat([p + self.mlp(self.norm2(p)) for p in cells.split(_MLP_CELLS, dim=1)], dim=1).view(x.shape)
+
+    def _attn(self, x: Tensor) -> Tensor:
+        batch, rows, columns, width = x.shape
+        side, heads = self.window_size[0], self.attn.num_heads
+        windows = cut_windows((rows, columns), side, self.shift_size[0], x.device)
+        seen = self.attn.qkv(F.pad(x.flatten(1, 2), (0, 0, 0, 1))).index_select(1, windows.cells)
+        query, key, value = seen.view(-1, side**2, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+        bias = self.attn._get_rel_pos_bias()
+        if windows.mask is not None:
+            bias = (bias + windows.mask).repeat(batch, 1, 1, 1)
+        read = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        read = read.transpose(1, 2).reshape(batch, -1, width).index_select(1, windows.places)
+        return self.attn.proj(read).view(x.shape)
 
 
-def _freeze_batch_norm(module: nn.Module) -> None:
+def _take_linear(module: nn.Module) -> None:
     for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            setattr(module, name, FrozenBatchNorm(child))
+        if type(child) is nn.Linear:
+            setattr(module, name, Linear.take(child))
         else:
-            _freeze_batch_norm(child)
+            _take_linear(child)
 
 
 def _resnet_with_stem(name: str) -> Encoder:
@@ -248,5 +254,5 @@ def build_encoder(name: str, *, frozen_batch_norm: bool) -> Encoder:
         raise InputError(f"no encoder {name!r}; there are: {', '.join(ENCODERS)}")
     encoder = ENCODERS[name]()
     if frozen_batch_norm:
-        _freeze_batch_norm(encoder)
+        freeze_batch_norm(encoder)
     return encoder.to(memory_format=torch.channels_last)  # faster on CPU

@@ -10,6 +10,7 @@ from ..types import LayerState, LayerTokens, MapSize
 from .attention import attend, read_all, read_window
 from .depthwise import DepthwiseConv2d
 from .drop_path import drop_path
+from .linear import Linear
 
 
 class GatedProjection(nn.Module):
@@ -19,7 +20,7 @@ class GatedProjection(nn.Module):
         super().__init__()
         self.depthwise = DepthwiseConv2d(4 * width, 5)
         self.dropout = nn.Dropout2d(dropout)
-        self.projection = nn.Linear(4 * width, 2 * width)
+        self.projection = Linear(4 * width, 2 * width)
 
     def forward(self, read: Tensor, gate: Tensor, size: MapSize) -> Tensor:
         """read, gate [B, N, 4 C] -> [B, N, 2 C], visual | identity."""
@@ -32,11 +33,11 @@ class SelfPropagation(nn.Module):
 
     def __init__(self, width: int, dropout: float):
         super().__init__()
-        self.to_key = nn.Linear(2 * width, width // 2)
-        self.to_value = nn.Linear(width, 2 * width)
-        self.to_id_value = nn.Linear(width, 2 * width)
-        self.to_gate = nn.Linear(width, 2 * width)
-        self.to_id_gate = nn.Linear(width, 2 * width)
+        self.to_key = Linear(2 * width, width // 2)
+        self.to_value = Linear(width, 2 * width)
+        self.to_id_value = Linear(width, 2 * width)
+        self.to_gate = Linear(width, 2 * width)
+        self.to_id_gate = Linear(width, 2 * width)
         self.output = GatedProjection(width, dropout)
 
     def forward(self, x: Tensor, y: Tensor, size: MapSize) -> Tensor:
@@ -67,12 +68,12 @@ class GatedPropagation(nn.Module):
         self.window, self.memory_stride, self.drop_path = window, memory_stride, drop_path
         self.key_width, self.value_width = width // 2, 2 * width
         self.norm1 = nn.LayerNorm(width)
-        self.to_key_value = nn.Linear(width, self.key_width + self.value_width)
-        self.to_gate = nn.Linear(width, self.value_width)
+        self.to_key_value = Linear(width, self.key_width + self.value_width)
+        self.to_gate = Linear(width, self.value_width)
         self.id_norm1 = None if first else nn.LayerNorm(width)
-        self.to_id_gate = None if first else nn.Linear(width, self.value_width)
-        self.to_id_value = nn.Linear(width if first else 2 * width, self.value_width)
-        self.relative = nn.Linear(self.key_width, (2 * window + 1) ** 2)
+        self.to_id_gate = None if first else Linear(width, self.value_width)
+        self.to_id_value = Linear(width if first else 2 * width, self.value_width)
+        self.relative = Linear(self.key_width, (2 * window + 1) ** 2)
         self.long_term = GatedProjection(width, dropout)
         self.short_term = GatedProjection(width, dropout)
         self.norm2 = nn.LayerNorm(width)

@@ -9,7 +9,7 @@ from ..types import MapSize
 
 
 class IdentityEmbedding(nn.Module):
-    """One-hot mask [B, K + 1, H, W] at network size -> [B, N, C] on the map of a stage.
+    """One-hot mask [B, k + 1, H, W] of k <= K objects at network size -> [B, N, C] on the map of a stage.
 
     One convolution of kernel = stride (stride + 1 with padding when sizes are 16k+1), then LayerNorm over channels
     (AOT has none).
@@ -23,7 +23,9 @@ class IdentityEmbedding(nn.Module):
         self.norm = nn.LayerNorm(width) if normalised else nn.Identity()
 
     def forward(self, mask: Tensor, size: MapSize) -> Tensor:
-        embedding = self.norm(self.convolution(mask).permute(0, 2, 3, 1))
+        weight = self.convolution.weight[:, : mask.shape[1]]  # of objects that are not there nothing is added
+        embedding = self.convolution._conv_forward(mask, weight, self.convolution.bias)
+        embedding = self.norm(embedding.permute(0, 2, 3, 1))
         if embedding.shape[1:3] != size:
             enlarged = F.interpolate(embedding.permute(0, 3, 1, 2), size, mode="nearest")
             embedding = enlarged.permute(0, 2, 3, 1)

@@ -54,7 +54,8 @@ def sample_points(value: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
 
 def _weighted_rows(table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """Of rows [R, c]: sums over the second axis of index [N, n] and weight [N, n] -> [N, c]."""
-    if table.device.type in _FUSED:  # faster than grid_sample, and no sample is stored (benchmarks/deformable.py)
+    # Faster than grid_sample, and no sample is stored (benchmarks/deformable.py); ONNX has no such operation.
+    if table.device.type in _FUSED and not torch.compiler.is_exporting():
         return F.embedding_bag(index, table, mode="sum", per_sample_weights=weight)
     return (weight[:, None] @ table[index])[:, 0]
 

@@ -12,6 +12,7 @@ from ..types import LayerState, LayerTokens, MapSize
 from .attention import read_window_with_offsets
 from .depthwise import DepthwiseConv2d
 from .drop_path import drop_path
+from .linear import Linear
 
 HEADS = 8  # in all three attentions; contiguous runs of channels
 _FEED_FORWARD = 4  # times the width
@@ -41,7 +42,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.projection = nn.Linear(width, width)
+        self.projection = Linear(width, width)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """[B, N, C], [B, M, C], [B, M, C] -> [B, N, C]."""
@@ -54,9 +55,9 @@ class SelfAttention(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.to_query = nn.Linear(width, width)
-        self.to_key = nn.Linear(width, width)
-        self.to_value = nn.Linear(width, width)
+        self.to_query = Linear(width, width)
+        self.to_key = Linear(width, width)
+        self.to_value = Linear(width, width)
         self.attention = Attention(width)
 
     def forward(self, x: Tensor, position: Tensor) -> Tensor:
@@ -73,7 +74,7 @@ class WindowAttention(nn.Module):
         offsets = (2 * window + 1) ** 2
         self.relative = nn.Conv1d(width, HEADS * offsets, 1, groups=HEADS)  # of the query, unscaled
         self.relative_value = nn.Parameter(torch.zeros(HEADS, width // HEADS, offsets))
-        self.projection = nn.Linear(width, width)
+        self.projection = Linear(width, width)
 
     def forward(self, query: Tensor, tokens: LayerTokens) -> Tensor:
         """[B, N, C] -> [B, N, C]."""
@@ -92,10 +93,10 @@ class FeedForward(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         hidden = _FEED_FORWARD * width
-        self.expand = nn.Linear(width, hidden)
+        self.expand = Linear(width, hidden)
         self.norm = nn.GroupNorm(_FEED_FORWARD_GROUPS, hidden)
         self.depthwise = DepthwiseConv2d(hidden, 5)
-        self.contract = nn.Linear(hidden, width)
+        self.contract = Linear(hidden, width)
 
     def forward(self, x: Tensor, size: MapSize) -> Tensor:
         on_map = self.expand(x).transpose(1, 2).unflatten(2, size)
@@ -114,8 +115,8 @@ class LongShortTermBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.self_attention = SelfAttention(width)
         self.norm2 = nn.LayerNorm(width)
-        self.to_key = nn.Linear(width, width)
-        self.to_value = nn.Linear(width, width)
+        self.to_key = Linear(width, width)
+        self.to_value = Linear(width, width)
         self.long_term = Attention(width)
         self.short_term = WindowAttention(width, window)
         self.dropout = nn.Dropout(dropout)

@@ -11,6 +11,7 @@ from ..config import ModelConfig, Preset
 from ..types import Features, InputError, LayerState, LayerTokens, MapSize, MemoryView, Propagation
 from .decoder import FPNDecoder, Head
 from .encoder import Encoder, build_encoder
+from .folding import FoldedEncoder
 from .gpm import GatedPropagation
 from .lstt import LongShortTermBlock
 from .stages import GatedStage, TransformerStage
@@ -34,6 +35,7 @@ class MSDeAOT(nn.Module):
         if encoder is None:
             encoder = build_encoder(config.encoder, frozen_batch_norm=config.frozen_batch_norm)
         self.encoder = encoder
+        self._folded = FoldedEncoder()
         self.stages = _build_stages(config, self.encoder)
         gated, decoded, width = config.propagation == "gated", self.stages[-1].output_channels, config.stages[-1].width
         self.norm = nn.GroupNorm(2, decoded) if gated else nn.Identity()  # a transformer norms its layers itself
@@ -44,6 +46,7 @@ class MSDeAOT(nn.Module):
             self.decoder = Head(decoded, config.objects)
         self.register_buffer("mean", torch.tensor(self.encoder.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(self.encoder.std)[:, None, None], persistent=False)
+        self.to(memory_format=torch.channels_last)  # as tokens are; faster on CPU
 
     @property
     def memory_strides(self) -> tuple[int, ...]:
@@ -61,10 +64,15 @@ class MSDeAOT(nn.Module):
 
     def encode(self, image: Tensor) -> Features:
         """RGB [B, 3, H, W] in [0, 1], H and W of the form 16k+1 (align_corners) or 16k."""
-        return self.encoder((image - self.mean) / self.std)
+        normalised = (image - self.mean) / self.std
+        if self.training or torch.is_grad_enabled():
+            return self.encoder(normalised)
+        kind = image.device.type
+        half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        return self._folded.of(self.encoder, half)(normalised)
 
     def identify(self, mask: Tensor) -> Identity:
-        """One-hot mask [B, K + 1, H, W] at network size -> what tells each layer who is where."""
+        """One-hot mask [B, k + 1, H, W] of k <= K objects at network size -> what tells each layer who is where."""
         embeddings = []
         for stage in self.stages:
             if len(stage.layers):

@@ -55,7 +55,7 @@ _LITE = Recipe(
     "the default model, from an ImageNet encoder, on real pictures in motion, collages of them and procedural video",
     "msdeaot-lite",
     TrainConfig(
-        steps=6000,
+        steps=5000,
         batch_size=4,
         micro_batch=2,
         workers=1,

@@ -1,0 +1,101 @@
+"""An encoder as it is run when nothing is learned: batch norms are part of the convolutions before them."""
+
+from __future__ import annotations
+
+import copy
+from itertools import chain, pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from .depthwise import DepthwiseConv2d
+from .frozen import FrozenBatchNorm
+
+_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+_BOUNDS = {nn.Identity: ("none", []), nn.ReLU: ("relu", []), nn.ReLU6: ("hardtanh", [0.0, 6.0])}  # in oneDNN's words
+
+
+class _Made(NamedTuple):
+    tensors: list[dict]  # parameters and buffers, by module
+    hooks: list[dict]
+    mark: tuple
+    folded: nn.Module
+
+
+class FoldedEncoder:
+    """Makes the folded copy of an encoder, once for each precision, and again when a weight has changed."""
+
+    def __init__(self):
+        self._made: dict[torch.dtype | None, _Made] = {}
+
+    def __reduce__(self):
+        return FoldedEncoder, ()  # of a copied or stored model it is made anew
+
+    def of(self, encoder: nn.Module, half: torch.dtype | None) -> nn.Module:
+        """half: the precision of convolutions and linear maps; None: that of the weights.
+
+        The encoder itself while one of its modules has a hook, which is to be called.
+        """
+        made = self._made.get(half)
+        if made is None or made.mark != _mark(made.tensors):
+            modules = list(encoder.modules())
+            tensors = [each for module in modules for each in (module._parameters, module._buffers) if each]
+            hooks = [each for module in modules for each in (module._forward_hooks, module._forward_pre_hooks)]
+            made = self._made[half] = _Made(tensors, hooks, _mark(tensors), fold_batch_norms(encoder, half))
+        return encoder if any(made.hooks) else made.folded
+
+
+def fold_batch_norms(network: nn.Module, half: torch.dtype | None = None) -> nn.Module:
+    """A copy for inference, which shares all that is not changed.
+
+    A norm that follows a convolution in the order of their module's children must follow it in what that computes too.
+    """
+    shared = {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}
+    copied = copy.deepcopy(network, shared)
+    for module in list(copied.modules()):
+        for (name, child), (next_name, next_child) in pairwise(list(module.named_children())):
+            if type(child) in (nn.Conv2d, DepthwiseConv2d) and _is_constant_norm(next_child):
+                setattr(module, name, _FoldedConvolution(child, next_child, half))
+                setattr(module, next_name, nn.Identity())
+    for module in copied.modules():
+        if half is not None and isinstance(module, nn.Conv2d | nn.Linear):
+            for name, parameter in module.named_parameters(recurse=False):
+                setattr(module, name, nn.Parameter(parameter.to(half), requires_grad=False))
+    return copied
+
+
+class _FoldedConvolution(nn.Module):
+    """A convolution, the batch norm after it and that one's activation."""
+
+    def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d | FrozenBatchNorm, half: torch.dtype | None):
+        super().__init__()
+        statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        with torch.no_grad():
+            fused = fuse_conv_bn_weights(convolution.weight, convolution.bias, *statistics)
+            self.weight, self.bias = (nn.Parameter(part.detach().to(half or part.dtype), False) for part in fused)
+        self.geometry = convolution.stride, convolution.padding, convolution.dilation, convolution.groups
+        act = getattr(norm, "act", nn.Identity())
+        self.bound, self.act = _BOUNDS.get(type(act)), act
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.weight.dtype)
+        stride, padding, dilation, groups = self.geometry
+        if _ONEDNN and x.device.type == "cpu" and self.bound and x.dtype != torch.float16:
+            name, limits = self.bound
+            return torch.ops.mkldnn._convolution_pointwise(
+                x, self.weight, self.bias, padding, stride, dilation, groups, name, limits, ""
+            )
+        return self.act(F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups))
+
+
+def _is_constant_norm(module: nn.Module) -> bool:
+    return isinstance(module, FrozenBatchNorm) or (isinstance(module, nn.BatchNorm2d) and not module.training)
+
+
+def _mark(tensors: list[dict]) -> tuple:
+    """What changes when one of these does."""
+    every = (tensor for each in tensors for tensor in each.values() if tensor is not None)
+    return tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in every)

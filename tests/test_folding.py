@@ -1,0 +1,107 @@
+"""What inference makes of an encoder computes the same, and follows its weights."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from msdeaot_tracker.config import find_preset
+from msdeaot_tracker.models import MSDeAOT
+from msdeaot_tracker.models.encoder import ENCODERS, SwinEncoder, build_encoder
+from msdeaot_tracker.models.folding import fold_batch_norms
+
+CONVOLUTIONAL = [name for name in ENCODERS if name not in ("swin_base", "intern_image_t")]
+
+
+def norms(module: nn.Module) -> int:
+    return sum(hasattr(each, "running_var") for each in module.modules())
+
+
+@torch.no_grad()
+def vary_norms(module: nn.Module) -> nn.Module:
+    """Statistics as after some training: of a new one they are 0 and 1."""
+    for each in module.modules():
+        if hasattr(each, "running_var"):
+            each.running_mean.normal_(0, 0.2)
+            each.running_var.uniform_(0.5, 2)
+            each.weight.uniform_(0.5, 1.5)
+            each.bias.normal_(0, 0.2)
+    return module
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_folded_encoders_compute_the_same(name, frozen):
+    torch.manual_seed(0)
+    encoder = vary_norms(build_encoder(name, frozen_batch_norm=frozen)).eval()
+    image = torch.randn(1, 3, 33, 49)
+    with torch.inference_mode():
+        folded = fold_batch_norms(encoder)
+        expected, found = encoder(image), folded(image)
+    for stride, on_map in expected.maps.items():
+        assert (found.maps[stride] - on_map).abs().max() < 1e-5 * on_map.abs().max(), stride
+    assert norms(folded) <= 1 < norms(encoder)  # one stands behind a stem of several layers
+
+
+def test_weights_are_shared_but_for_those_that_change():
+    torch.manual_seed(0)
+    encoder = SwinEncoder(16, depths=(1, 1, 1), heads=(1, 1, 1), window=3).eval()
+    assert all(a is b for a, b in zip(encoder.parameters(), fold_batch_norms(encoder).parameters(), strict=True))
+    half = fold_batch_norms(encoder, torch.bfloat16)
+    assert half.norms[0].weight is encoder.norms[0].weight
+    assert half.stages[0][0].mlp.fc1.weight.dtype == torch.bfloat16
+    assert encoder.stages[0][0].mlp.fc1.weight.dtype == torch.float32
+
+
+@pytest.fixture
+def model() -> MSDeAOT:
+    torch.manual_seed(0)
+    return MSDeAOT(find_preset("msdeaot-small")).eval()
+
+
+def test_a_changed_weight_is_noticed(model):
+    image, last = torch.rand(1, 3, 33, 49), None
+    for parameter in (
+        None,
+        *(p for n, p in model.encoder.named_parameters() if n.endswith(("conv1.0.weight", "bn2.bias"))),
+    ):
+        if parameter is not None:
+            with torch.no_grad():
+                parameter.mul_(1.5).add_(0.1)
+        expected = model.encode(image).deep  # with gradients: nothing is folded
+        with torch.inference_mode():
+            found = model.encode(image).deep
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
+        assert last is None or not torch.allclose(found, last, rtol=1e-3)
+        last = found
+
+
+def test_a_copied_model_has_a_fold_of_its_own(model):
+    image = torch.rand(1, 3, 33, 49)
+    with torch.inference_mode():
+        before = model.encode(image).deep
+        other = copy.deepcopy(model)
+        other.encoder.network.conv1[0].weight.data.mul_(2)
+        assert not torch.allclose(other.encode(image).deep, before)
+        assert torch.equal(model.encode(image).deep, before)
+
+
+def test_hooks_are_called(model):
+    image, calls = torch.rand(1, 3, 33, 49), []
+    with torch.inference_mode():
+        for _ in range(2):
+            model.encode(image)
+            with model.encoder.network.layer1[0].register_forward_hook(lambda *_: calls.append(1)):
+                model.encode(image)
+    assert len(calls) == 2
+
+
+def test_statistics_that_are_learned_are_not_folded(model):
+    image = torch.rand(1, 3, 33, 49)
+    model.train()
+    before = [b.clone() for n, b in model.named_buffers() if n.endswith("running_mean")]
+    with torch.no_grad():
+        model.encode(image)
+    after = [b for n, b in model.named_buffers() if n.endswith("running_mean")]
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
