@@ -39,7 +39,7 @@ def read_labels(answers: Sequence[Answer], height: int, width: int) -> tuple[np.
         probability, channel = merged.softmax(dim=0).max(dim=0)
         ids = [0, *(object_id for answer in together for object_id in answer.object_ids)]
         found = channel > 0
-        total, owners, sure = torch.zeros(len(ids), device=merged.device), channel[found], probability[found]
+        total, owners, sure = merged.new_zeros(len(ids)), channel[found], probability[found]
         sums = total.index_add(0, owners, sure).tolist()
         counts = total.index_add(0, owners, torch.ones_like(sure)).tolist()
         scores |= {i: s / n if n else 0.0 for i, s, n in zip(ids[1:], sums[1:], counts[1:], strict=True)}
