@@ -196,7 +196,7 @@ PRESETS: dict[str, Preset] = {
                 ),
                 dropout=0.0,
             ),
-            MemoryConfig(),
+            MemoryConfig(long_term_max=4),
             TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_growth=1.5, box_margins=True),
             weights="msdeaot-lite.safetensors",
         ),
