@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .config import Preset
 from .geometry import network_size, one_hot
 from .models import MSDeAOT
 from .types import Features, InputError, LayerState, LayerTokens, MapSize, MemoryView, TrackerError
@@ -127,9 +128,8 @@ class _Signature(NamedTuple):
     dynamic: tuple | None = None  # shapes of the arguments, where not all are fixed
 
 
-def check_exportable(model: MSDeAOT) -> None:
-    """InputError: what the model's preset does is in no graph. ImportError: names the extra."""
-    preset = model.preset
+def check_exportable(preset: Preset) -> None:
+    """InputError: what a model of this preset does is in no graph. ImportError: names the extra."""
     if preset.memory.policy == "per_object":
         raise InputError(
             f"preset {preset.name!r} cannot be exported: the graphs keep whole frames, and its memory is of single "
@@ -149,7 +149,7 @@ def export(model: MSDeAOT, size: MapSize, folder: Path) -> Graphs:
 
     Errors of `check_exportable`; TrackerError: the exporter has no way to write an operation.
     """
-    check_exportable(model)
+    check_exportable(model.preset)
     graphs = Graphs(model, size)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / DESCRIPTION).unlink(missing_ok=True)  # until all graphs are there the folder is not whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, get_args
@@ -15,7 +15,7 @@ from .pipeline import read_ahead
 from .prompts import Prompts, check_prompts
 from .targets import Checked
 from .tracker import Tracker
-from .types import FrameResult, InputError, InputErrors
+from .types import FrameResult, InputError, InputErrors, Points
 from .video import Frame, FrameSource, Source, open_backward, open_source
 
 Direction = Literal["forward", "backward", "both"]
@@ -117,11 +117,17 @@ class Run:
 
     def steps(
         self, tracker: Tracker, *, progress: Progress | None = None, stop: Callable[[], bool] | None = None
-    ) -> Iterator[Step]:
+    ) -> Generator[Step]:
         """In the video's order. stop: whether to track no further; what is tracked still comes.
 
-        InputError: prompts are left when the video ends; all results have come by then.
+        InputError: at once, points for an initializer that takes boxes alone; later, prompts that are left when the
+        video ends: all results have come by then.
         """
+        if any(isinstance(target, Points) for targets in self._checked.values() for target in targets.values()):
+            tracker.check_takes_points()
+        return self._steps(tracker, progress, stop)
+
+    def _steps(self, tracker: Tracker, progress: Progress | None, stop: Callable[[], bool] | None) -> Generator[Step]:
         counting = _Counter(self.total, progress, stop)
         stash: list[_Packed] = []
         if self.backward is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -121,7 +121,7 @@ class _Reading:
                 self._fault('there is no "frames"')
             elif self._object(content["frames"], '"frames"'):
                 for key, objects in content["frames"].items():
-                    number = self._number(key, "frame", 0)
+                    number = self._number(key, "frame", 0, taken=frames)
                     if self._object(objects, f"frame {key}") and number is not None:
                         frames[number] = self._targets(f"frame {number}", objects)
                 if not content["frames"]:
@@ -145,7 +145,7 @@ class _Reading:
     def _targets(self, where: str, objects: _Pairs) -> dict[int, Target | None]:
         targets: dict[int, Target | None] = {}
         for key, prompt in objects.items():
-            object_id = self._number(key, f"{where}: object", 1, MAX_OBJECT_ID)
+            object_id = self._number(key, f"{where}: object", 1, MAX_OBJECT_ID, taken=targets)
             before = len(self.faults)
             target = self._target(f"{where}, object {key}", key, prompt)
             if object_id is not None and len(self.faults) == before:
@@ -211,11 +211,17 @@ class _Reading:
                 self._fault(f'{where}: unknown "{key}"{did_you_mean(key, known)}')
         return True
 
-    def _number(self, key: str, what: str, lowest: int, highest: int | None = None) -> int | None:
-        if key.isdecimal() and key.isascii() and lowest <= int(key) and (highest is None or int(key) <= highest):
+    def _number(
+        self, key: str, what: str, lowest: int, highest: int | None = None, *, taken: Container[int]
+    ) -> int | None:
+        """taken: by earlier keys."""
+        if not (key.isdecimal() and key.isascii() and lowest <= int(key) and (highest is None or int(key) <= highest)):
+            until = "" if highest is None else f" to {highest}"
+            self._fault(f"{what} {key!r} is no number from {lowest}{until}")
+        elif int(key) in taken:
+            self._fault(f"{what} {int(key)} is there twice, the second time as {key!r}")
+        else:
             return int(key)
-        until = "" if highest is None else f" to {highest}"
-        self._fault(f"{what} {key!r} is no number from {lowest}{until}")
         return None
 
     def _fault(self, what: str) -> None:

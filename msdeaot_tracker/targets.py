@@ -55,12 +55,17 @@ def estimate_masks(
 
 def from_points(initializer: Initializer, image: np.ndarray, points: Points) -> MaskEstimate:
     """The mask that an initializer makes of checked points. InputError: it takes boxes alone."""
+    return taking_points(initializer).from_points(image, points)
+
+
+def taking_points(initializer: Initializer) -> PointInitializer:
+    """The same. InputError: it takes boxes alone."""
     if not isinstance(initializer, PointInitializer):
         name = type(initializer).__name__
         raise InputError(
             f"initializer {name} makes masks of boxes, not of points; grabcut, lite, sam and sam-hf take points"
         )
-    return initializer.from_points(image, points)
+    return initializer
 
 
 def check_points(points: Points, height: int, width: int) -> Points:

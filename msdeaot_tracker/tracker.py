@@ -21,7 +21,7 @@ from .look import Look, NotFiniteError
 from .memory import Memory
 from .models import MSDeAOT
 from .readout import alternative_labels, paint, read_labels
-from .targets import Checked, Target, check_image, check_targets, estimate_masks, warn_of_hidden
+from .targets import Checked, Target, check_image, check_targets, estimate_masks, taking_points, warn_of_hidden
 from .types import FrameResult, InputError, MaskEstimate, Propagation, TrackerError
 from .views import Scenery, why_too_small, why_unseen
 
@@ -80,6 +80,10 @@ class Tracker:
     def precision(self) -> str:
         """In which the network computes: float32, bfloat16 or float16."""
         return self._precision
+
+    def check_takes_points(self) -> None:
+        """InputError: the initializer takes boxes alone."""
+        taking_points(self._initializer)
 
     @property
     def object_ids(self) -> tuple[int, ...]:

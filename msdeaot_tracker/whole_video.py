@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 from .loading import load_tracker
@@ -53,14 +54,14 @@ def track_video(
     run = Run.open(source, start, end=end, stride=stride, direction=direction)
     try:
         run.prompt(by_frame)
-        chosen = load_tracker(**options) if tracker is None else tracker
+        steps = run.steps(load_tracker(**options) if tracker is None else tracker, progress=progress)
     except BaseException:
         run.close()
         raise
 
     def results() -> Iterator[FrameResult]:
-        with run:
-            for step in run.steps(chosen, progress=progress):
+        with run, closing(steps):  # it may be reading ahead
+            for step in steps:
                 yield step.result
 
     return results()

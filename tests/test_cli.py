@@ -1,5 +1,6 @@
 """The command line as a user meets it: results on disk, messages, exit codes."""
 
+import errno
 import json
 import os
 import pickle
@@ -17,6 +18,7 @@ import torch
 from PIL import Image
 
 import msdeaot_tracker
+import msdeaot_tracker.video as video_module
 from msdeaot_tracker.checkpoints import file_sha256, save_checkpoint
 from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.cli.results import ResultWriter
@@ -463,6 +465,30 @@ def test_what_was_tracked_before_a_bad_frame_stays(track, folder, out, capsys, m
     check_refused(track(folder, "--box", BOX), capsys.readouterr(), *words)
     report = check_whole(out, 2)
     assert report["status"] == "failed" and "frame 2" in report["error"]
+
+
+def test_a_full_disk_is_named_while_the_next_frame_is_still_read(track, folder, out, capsys, monkeypatch):
+    read, write = video_module.read_image, ResultWriter.write
+
+    def read_slowly(path):
+        time.sleep(0.6 if path.stem == "3" else 0)
+        return read(path)
+
+    def write_until_full(self, frame, *args):
+        if frame.index == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, frame, *args)
+
+    monkeypatch.setattr(video_module, "read_image", read_slowly)
+    monkeypatch.setattr(ResultWriter, "write", write_until_full)
+    check_refused(track(folder, "--box", BOX), capsys.readouterr(), "No space left")
+    assert summary(out)["status"] == "failed"
+
+
+def test_points_that_the_initializer_does_not_take_leave_earlier_results(track, folder, out, capsys):
+    assert track(folder, "--box", BOX) == 0
+    check_refused(track(folder, "--point", "1=15,15", "--initializer", "box"), capsys.readouterr(), "not of points")
+    assert check_whole(out, FRAMES)["status"] == "complete"
 
 
 def test_a_video_that_breaks_off(track, tmp_path, out, capsys):

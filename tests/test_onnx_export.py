@@ -127,6 +127,7 @@ def test_the_folder_says_what_it_is_of(small):
         (["msdeaot-small", "--size", "big"], "'big'"),
         (["msdeaot-small", "--frames", "0"], "--frames 0"),
         (["msdeaot-small", "--set", "memory.policy=per_object"], "preset 'msdeaot-small' cannot be exported"),
+        (["dmaot-swinb"], "preset 'dmaot-swinb' cannot be exported"),
     ],
 )
 def test_what_cannot_be_exported_is_one_line(tmp_path, capsys, options, named):
@@ -136,8 +137,8 @@ def test_what_cannot_be_exported_is_one_line(tmp_path, capsys, options, named):
 
 
 def test_without_the_packages_the_extra_is_named(monkeypatch):
-    model = MSDeAOT(PRESETS["msdeaot-small"])
-    check_exportable(model)
+    preset = PRESETS["msdeaot-small"]
+    check_exportable(preset)
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ImportError, match=r"msdeaot-tracker\[onnx\]"):
-        check_exportable(model)
+        check_exportable(preset)

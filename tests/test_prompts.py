@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -126,6 +127,24 @@ def test_prompts_that_cannot_be_are_named_at_once(folder, tracker, prompts, opti
     assert len(lines) == len(words) and all(word in line for word, line in zip(words, lines, strict=True))
 
 
+def test_points_for_an_initializer_of_boxes_are_named_at_once_whatever_their_frame(folder, tracker):
+    with pytest.raises(InputError, match="makes masks of boxes, not of points"):
+        track_video(folder, {0: {1: red(0)}, 7: {1: Points([(40, 20)])}}, tracker=tracker)
+
+
+def test_a_source_that_is_still_being_read_is_closed_when_its_results_are_left(folder, tracker, monkeypatch):
+    read = video_module.read_image
+
+    def slowly(path):
+        time.sleep(0.3 if path.name == "00003.png" else 0)
+        return read(path)
+
+    monkeypatch.setattr(video_module, "read_image", slowly)
+    results = track_video(folder, {1: red(0)}, tracker=tracker)
+    next(results), next(results)
+    results.close()  # a generator at work in another thread would refuse
+
+
 def test_a_stop_going_backward_keeps_what_is_tracked(folder, tracker):
     with Run.open(folder, 5, direction="both") as run:
         run.prompt({5: {1: red(5)}})
@@ -234,6 +253,10 @@ def test_a_prompts_file_holds_boxes_masks_points_and_removals(tmp_path):
         ('{"frames": {"-1": {}, "1.5": {}, "0": {}}}', ["frame '-1' is no number", "frame '1.5'", "names no object"]),
         ('{"frames": {"0": {"1": "remove", "1": "remove"}, "0": {"2": "remove"}}}', ['"frames": 0 is there twice']),
         ('{"frames": {"0": {"1": "remove", "1": "remove"}}}', ["frame 0: 1 is there twice"]),
+        (
+            '{"frames": {"0": {"1": "remove", "01": "remove"}, "00": {"2": "remove"}}}',
+            ["frame 0: object 1 is there twice, the second time as '01'", "frame 0 is there twice"],
+        ),
         ('{"frames": {"0": {"255": "remove", "x": "remove"}}}', ["object '255' is no number from 1", "object 'x'"]),
         ('{"frames": {"0": {"1": "gone", "2": 3}}}', ['object 1 is {…} or "remove", got "gone"', "object 2 is {…}"]),
         (

@@ -38,8 +38,10 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from ..checkpoints import load_model
-    from ..onnx_export import OnnxSteps, compare, export
+    from ..config import find_preset, override
+    from ..onnx_export import OnnxSteps, check_exportable, compare, export
 
+    check_exportable(override(find_preset(args.preset), *args.settings))  # before weights are looked for
     model = load_model(args.preset, weights=args.weights, device="cpu", overrides=args.settings)
     graphs = export(model, size, args.out)
     height, width = size

@@ -6,6 +6,7 @@ import argparse
 import logging
 import platform
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -153,9 +154,11 @@ def _follow(args: argparse.Namespace, opened: Run, tracker: Tracker, about: Mapp
     with (
         StopOnInterrupt() as interrupt,
         tqdm(total=opened.total, unit="frame", disable=None) as bar,
+        closing(
+            opened.steps(tracker, progress=lambda *_: bar.update(), stop=lambda: interrupt.requested)
+        ) as steps,  # whatever ends the run, no frame is read any more when the source is closed
         ResultWriter(args.out, about, _boxes(opened), opened.fps, _inputs(args), **what, **of_run) as writer,
     ):
-        steps = opened.steps(tracker, progress=lambda *_: bar.update(), stop=lambda: interrupt.requested)
         with WriteBehind() as behind:
             for frame, result, seconds in steps:
                 if writer.frames_written:

@@ -79,7 +79,8 @@ class HeldOut:
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.frames < 2 or self.seed < 0:
-            raise InputError(f"{self}: at least one sequence of two frames, and no negative seed")
+            values = f"count {self.count}, frames {self.frames}, seed {self.seed}"
+            raise InputError(f"{values}: at least one sequence of two frames, and no negative seed")
         if self.kind not in KINDS:
             raise InputError(f"kind {self.kind!r} is none of {', '.join(KINDS)}")
         try:
