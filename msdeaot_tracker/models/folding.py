@@ -37,8 +37,11 @@ class FoldedEncoder:
     def of(self, encoder: nn.Module, half: torch.dtype | None) -> nn.Module:
         """half: the precision of convolutions and linear maps; None: that of the weights.
 
-        The encoder itself while one of its modules has a hook, which is to be called.
+        The encoder itself while one of its modules has a hook, which is to be called, and while torch writes down what
+        is computed (torch.export, torch.compile): weights have no addresses then.
         """
+        if torch.compiler.is_compiling():
+            return encoder
         made = self._made.get(half)
         if made is None or made.mark != _mark(made.tensors):
             modules = list(encoder.modules())
