@@ -82,9 +82,9 @@ EXTRAS = {
         "ipykernel>=6.29",
     ],
 }
-TESTED = ("got10k", "sam", "sam-hf", "supervision", "weights", "coco", "ray", "train")
 EXTRAS["test"] = [
     "pytest>=8",
+    "pytest-xdist>=3.5",  # `pytest -n 2`
     "hypothesis>=6.100",
     "setuptools>=70.1",  # the packaging test builds a wheel offline
     "wheel>=0.40",  # and one of an editable install

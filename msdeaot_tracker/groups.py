@@ -29,8 +29,8 @@ class Sighting(NamedTuple):
         across, down = self.step or (0.0, 0.0)
         return shifted(self.box, frames * across, frames * down, *size)
 
-    def followed(self, now: Box, window: WindowConfig) -> Sighting:
-        """Of the next frame, on which the object is well seen at `now`.
+    def followed(self, now: Box, window: WindowConfig, whole: bool) -> Sighting:
+        """Of the next frame, on which the object is well seen at `now`; whole: of its size, so its middle is known.
 
         One that was missing for long, and is found, counts as missing there until it is seen twice in a row: the view
         stays wide, as its way is not known, and it may be something else.
@@ -40,13 +40,13 @@ class Sighting(NamedTuple):
             return Sighting(now, window.patience, None)
         if self.age and not just_found:
             return Sighting(now)
-        middles = [(box.x + box.w / 2, box.y + box.h / 2) for box in (self.box, now)]
-        moved = [b - a for a, b in zip(*middles, strict=True)]
-        if self.step is not None:
-            moved = [
-                window.inertia * old + (1 - window.inertia) * new for old, new in zip(self.step, moved, strict=True)
-            ]
-        return Sighting(now, step=(moved[0], moved[1]))
+        before, after = ((box.x + box.w / 2, box.y + box.h / 2) for box in (self.box, now))
+        moved = [b - a if whole else 0.0 for a, b in zip(before, after, strict=True)]
+        across, down = (
+            window.inertia * old + (1 - window.inertia) * new
+            for old, new in zip(self.step or (0.0, 0.0), moved, strict=True)
+        )
+        return Sighting(now, step=(across, down))
 
 
 class Reference(NamedTuple):
@@ -160,7 +160,8 @@ class Video:
             seen = None if box is None else completed(box, last.box, *self.scenery.frame)
             if seen is not None and scores[object_id] >= window.score and _is_alike(seen, last.box, window.change):
                 now = towards(last.box, seen, window.adapt)
-                self.sightings[object_id] = last.followed(now, window)
+                whole = _is_alike(seen, last.box, window.resize)
+                self.sightings[object_id] = last.followed(now, window, whole)
             else:
                 self.sightings[object_id] = last._replace(age=last.age + 1)
 

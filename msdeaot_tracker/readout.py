@@ -36,10 +36,11 @@ def read_labels(answers: Sequence[Answer], height: int, width: int) -> tuple[np.
         merged = together[0].logits
         if len(together) > 1:
             merged = merge_groups([_spread(answer.logits.softmax(dim=0), answer, region) for answer in together])
-        probability, channel = merged.softmax(dim=0).max(dim=0)
+        highest, channel = merged.max(dim=0)
         ids = [0, *(object_id for answer in together for object_id in answer.object_ids)]
         found = channel > 0
-        total, owners, sure = merged.new_zeros(len(ids)), channel[found], probability[found]
+        total, owners = merged.new_zeros(len(ids)), channel[found]
+        sure = 1 / (merged[:, found] - highest[found]).exp().sum(dim=0)  # of softmax, where it is asked for
         sums = total.index_add(0, owners, sure).tolist()
         counts = total.index_add(0, owners, torch.ones_like(sure)).tolist()
         scores |= {i: s / n if n else 0.0 for i, s, n in zip(ids[1:], sums[1:], counts[1:], strict=True)}

@@ -17,6 +17,11 @@ logger = logging.getLogger(__name__)
 _MAX_PIXELS = 1 << 27  # of a frame, 16384x8192; damage can announce any size
 _PROTOCOLS = "http,https,rtsp,rtsps,rtp,srtp,udp,tcp,tls,crypto"  # of streams, and of what their playlists lead to
 _PATIENCE = (15.0, 15.0)  # seconds until a stream opens, and until it sends more
+# Demuxers of FFmpeg that read the file they are given alone: playlists could show any other file of this machine.
+_FORMATS = (
+    "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,asf,ogg,gif,apng,h264,hevc,av1,obu,ivf,mjpeg,mxf,nut,"
+    "yuv4mpegpipe,rm,dv,vc1,wtv,nsv,swf,amv"
+)
 MAX_FPS = 1000.0  # containers without a frame rate report their time base instead
 
 
@@ -33,9 +38,12 @@ class VideoFile:
         try:
             if isinstance(path, str):
                 self._container = av.open(path, options={"protocol_whitelist": _PROTOCOLS}, timeout=_PATIENCE)
-            else:  # the prefix keeps colons in names, the list keeps playlists from leading elsewhere
-                self._container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+            else:  # the prefix keeps colons in names
+                options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
+                self._container = av.open(f"file:{path}", options=options)
             self._stream = self._container.streams.best("video")
+        except av.error.ArgumentError as error:
+            raise InputError(f"{path} is of a kind that is not opened here, such as a list of files") from error
         except (av.error.FFmpegError, ValueError) as error:
             what = "does not answer, or is no video" if isinstance(path, str) else "is not a video"
             raise InputError(f"{path} {what} that can be decoded, or it is damaged ({_reason(error)})") from error

@@ -120,6 +120,7 @@ class Page:
     def open(self, name: str) -> None:
         field = self.find("#path input")
         field.send_keys("\ue009a\ue000", name, "\ue007")
+        time.sleep(0.5)  # the page takes the value over a moment after the key
         self.press("#open")
 
     def upload(self, path: Path) -> None:
@@ -133,7 +134,12 @@ class Page:
         self.until(lambda: self.picture() != before)
 
     def picture(self) -> str:
-        return self.find("#picture img").get_attribute("src")
+        return self.addresses("#picture img", "src")[0]
+
+    def addresses(self, css: str, kind: str) -> list[str]:
+        """In one step: elements may be replaced at any time."""
+        script = "return [...document.querySelectorAll(arguments[0])].map(each => each[arguments[1]])"
+        return self.driver.execute_script(script, css, kind)
 
     def click(self, x: float, y: float, *, right: bool = False, shift: bool = False) -> None:
         """At a pixel of the frame; waits for the new picture."""
@@ -159,11 +165,11 @@ class Page:
 
     def download(self) -> list[np.ndarray]:
         """Masks, uint8 [H, W] of ids, in order."""
-        before = [e.get_attribute("href") for e in self.driver.find_elements("css selector", "#downloads a")]
+        before = self.addresses("#downloads a", "href")
         self.press("#download")
 
         def new_files() -> list[str]:
-            found = [e.get_attribute("href") for e in self.driver.find_elements("css selector", "#downloads a")]
+            found = self.addresses("#downloads a", "href")
             return found if found != before else []
 
         (address,) = (a for a in self.until(new_files) if a.endswith(".zip"))

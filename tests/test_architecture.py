@@ -40,7 +40,7 @@ ALLOWED = {
     "boxes": BASE | {"initializers"},
     "onnx_export": BASE | {"models"},
     "views": BASE | {"device"},
-    "groups": {"types", "geometry", "boxes", "memory", "views"},
+    "groups": {"types", "config", "geometry", "boxes", "memory", "views"},
     "readout": {"types", "geometry", "views"},
     "look": {"types", "config", "device", "groups", "memory", "models", "readout", "views"},
     "tracker": BASE

@@ -378,7 +378,8 @@ def test_a_playlist_leads_nowhere(folder):
     write_video(folder / "a.mp4")
     (folder / "list.m3u8").write_text("#EXTM3U\n#EXTINF:1,\nhttp://localhost:9/a.mp4\n#EXT-X-ENDLIST\n")
     (folder / "list.ffconcat").write_text(f"ffconcat version 1.0\nfile '{folder}/a.mp4'\n")
-    for name in ("list.m3u8", "list.ffconcat"):
+    (folder / "beside.mp4").write_text("ffconcat version 1.0\nfile a.mp4\n")
+    for name in ("list.m3u8", "list.ffconcat", "beside.mp4"):
         with pytest.raises(InputError, match=name):
             list(open_source(folder / name))
 

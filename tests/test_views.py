@@ -310,7 +310,9 @@ def test_the_way_of_a_missing_object_is_known_for_some_frames_and_ends_at_the_bo
     assert video.sightings[1] == Sighting(Box(10, 10, 40, 40), age=3, step=None)  # found elsewhere, if it is it
     assert video.expected(1) == Box(10, 10, 40, 40)
     video.note({1: Box(30, 12, 40, 40)}, {1: 0.9})
-    assert video.sightings[1] == Sighting(Box(30, 12, 40, 40), age=0, step=(20.0, 2.0))
+    assert video.sightings[1] == Sighting(Box(30, 12, 40, 40), age=0, step=(10.0, 1.0))
+    video.note({1: Box(50, 14, 40, 120)}, {1: 0.9})  # with something else: where the middle of it is, is not known
+    assert video.sightings[1].step == (5.0, 0.5)
 
 
 def test_what_is_left_of_an_object_behind_a_cover_is_not_its_size():

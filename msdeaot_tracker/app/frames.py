@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 
 from ..images import read_image, write_image
@@ -15,11 +14,6 @@ from ..types import InputError
 from ..video import list_frames, open_source
 
 MAX_FRAMES = 20_000
-# Demuxers of FFmpeg that read the file they are given alone: playlists could show any other file of this machine.
-_FORMATS = (
-    "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,asf,ogg,gif,apng,h264,hevc,av1,obu,ivf,mjpeg,mxf,nut,"
-    "yuv4mpegpipe,rm,dv,vc1,wtv,nsv,swf,amv"
-)
 _MIN_FREE_BYTES = 1 << 30  # of the disk, which others write to as well
 
 Progress = Callable[[int, int | None], None]  # frames done, and in all as far as known; what it raises ends the work
@@ -65,7 +59,6 @@ def open_frames(source: Path, folder: Path, progress: Progress) -> Frames:
 
 
 def _extract(video: Path, folder: Path, progress: Progress) -> Frames:
-    _refuse_playlist(video)
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     times: list[float | None] = []
@@ -81,14 +74,3 @@ def _extract(video: Path, folder: Path, progress: Progress) -> Frames:
             size = frame.image.shape[:2]
             progress(len(paths), source.length)
         return Frames(video.name, tuple(paths), tuple(times), source.fps, size, True)
-
-
-def _refuse_playlist(video: Path) -> None:
-    """What is no video at all is left to those who read it."""
-    options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
-    try:
-        av.open(f"file:{video}", options=options).close()
-    except av.error.ArgumentError:
-        raise InputError(f"{video.name} is of a kind that is not opened here, such as a list of files") from None
-    except (av.error.FFmpegError, ValueError):
-        return
