@@ -28,7 +28,7 @@ SEQUENCES, LIST = "sequences", "list.txt"  # of a workspace: the folder of its s
 
 def write_sequence(
     folder: str | os.PathLike[str],
-    frames: Iterable[np.ndarray | Path],
+    frames: Iterable[np.ndarray | str | os.PathLike[str]],
     truth: Sequence[Region] | Mapping[str, Sequence[Region]],
     *,
     anchors: Mapping[int, int] | None = None,
@@ -144,10 +144,10 @@ def _truth_files(truth: Sequence[Region] | Mapping[str, Sequence[Region]]) -> di
     return {"groundtruth.txt": truth}
 
 
-def _write_frame(frame: np.ndarray | Path, stem: Path) -> str:
-    if isinstance(frame, Path):
-        target = stem.with_suffix(frame.suffix.lower())
-        _link(frame.resolve(), target)
+def _write_frame(frame: np.ndarray | str | os.PathLike[str], stem: Path) -> str:
+    if isinstance(frame, str | os.PathLike):
+        target = stem.with_suffix(Path(frame).suffix.lower())
+        _link(Path(frame).resolve(), target)
         return target.name
     target = stem.with_suffix(".jpg")
     _, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])

@@ -337,6 +337,11 @@ def test_a_bad_file_leaves_the_open_video_as_it_was(sessions, video, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"bad.mp4", session.folder.name}
 
 
+def test_an_initializer_that_takes_no_clicks_is_refused_at_once():
+    with pytest.raises(InputError, match="initializer FilledBox makes masks of boxes"):
+        make_engine(Tracker(ColourModel(), initializer="box"))
+
+
 def test_users_take_turns_at_computing(video, tracker, tmp_path):
     engine = make_engine(tracker)
     sessions = Sessions(engine, tmp_path, 2)

@@ -15,7 +15,7 @@ from msdeaot_tracker.checkpoints import save_checkpoint
 from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.cli.results import ResultWriter
 from msdeaot_tracker.config import find_preset
-from msdeaot_tracker.exports import EXPORTERS
+from msdeaot_tracker.exports import EXPORTERS, exported_files
 from msdeaot_tracker.exports.folder import video_name
 from msdeaot_tracker.images import read_mask, write_image
 from msdeaot_tracker.models import MSDeAOT
@@ -318,6 +318,17 @@ def test_a_new_run_takes_the_exports_of_the_earlier_one_with_it(run):
     assert [path.name for path in (run / "export").iterdir()] == ["notes.txt"]
 
 
+def test_a_listing_from_elsewhere_leads_nowhere(run):
+    (run.parent / "mine.txt").write_text("mine")
+    (run / "export" / "yolo").mkdir(parents=True)
+    names = ["yolo/../../../mine.txt", "../mine.txt", str(run.parent / "mine.txt"), "", 3]
+    for name in names:
+        (run / "export" / "exported.json").write_text(json.dumps({"files": [name]}))
+        assert exported_files(run / "export") == [run / "export" / "exported.json"]
+    write_run(run)
+    assert (run.parent / "mine.txt").read_text() == "mine"
+
+
 def test_another_export_at_work_is_left_alone(run, capsys):
     partial = run / "export" / ".exported.json.part"
     partial.mkdir(parents=True)
@@ -350,6 +361,14 @@ def test_folders_of_another_kind(tmp_path, run, capsys):
     summary = json.loads((run / "result.json").read_text())
     (run / "result.json").write_text(json.dumps(summary | {"files": ["boxes.txt"]}))
     check_refused(export(run, "csv"), capsys.readouterr(), "is of an earlier version")
+
+
+def test_half_a_line_that_a_full_disk_left_is_no_frame(run):
+    with (run / "frames.jsonl").open("a") as file:
+        file.write('{"frame": 6, "time": nu')
+    assert export(run, "jsonl") == 0
+    lines = (run / "export" / "tracks.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(line)["frame"] for line in lines} == {3, 4, 5}
 
 
 def test_runs_that_are_not_over_or_ended_early(run, capsys, caplog):

@@ -10,6 +10,7 @@ from msdeaot_tracker.config import find_preset
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.models.encoder import ENCODERS, SwinEncoder, build_encoder
 from msdeaot_tracker.models.folding import fold_batch_norms
+from msdeaot_tracker.models.linear import Linear
 
 CONVOLUTIONAL = [name for name in ENCODERS if name not in ("swin_base", "intern_image_t")]
 
@@ -85,6 +86,23 @@ def test_a_copied_model_has_a_fold_of_its_own(model):
         other.encoder.network.conv1[0].weight.data.mul_(2)
         assert not torch.allclose(other.encode(image).deep, before)
         assert torch.equal(model.encode(image).deep, before)
+
+
+def test_graphs_for_others_hold_none_of_onednns_operations(model):
+    class Part(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model, self.linear = model, Linear(4, 4)
+
+        def forward(self, image):
+            return self.linear(self.model.encode(image).deep[..., :4])
+
+    part, image = Part().eval(), torch.rand(1, 3, 65, 65)
+    with torch.no_grad():
+        program = torch.export.export(part, (image,))
+        assert torch.allclose(program.module()(image), part(image), rtol=1e-4, atol=1e-5)
+    kinds = {node.target.namespace for node in program.graph.nodes if hasattr(node.target, "namespace")}
+    assert "aten" in kinds and "mkldnn" not in kinds
 
 
 def test_hooks_are_called(model):

@@ -108,6 +108,21 @@ def test_after_a_call_that_fails_no_other_is_made(calls):
     assert made == [0]
 
 
+def test_an_error_is_raised_by_a_later_call_although_there_is_room():
+    def fail() -> None:
+        raise OSError("no space left")
+
+    def go_on(behind: WriteBehind) -> None:
+        for _ in range(3):
+            time.sleep(0.1)
+            behind.call(time.monotonic)
+
+    with WriteBehind(5) as behind:
+        behind.call(fail)
+        with pytest.raises(OSError, match="no space left"):
+            go_on(behind)
+
+
 def test_what_was_asked_for_before_an_error_is_made():
     made = []
     with pytest.raises(KeyboardInterrupt), WriteBehind(5) as behind:

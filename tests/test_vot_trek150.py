@@ -312,7 +312,7 @@ def test_frames_are_never_copied(trek, tmp_path, monkeypatch):
 
     frame = trek / "P01-first" / "img" / "frame_9.jpg"
     monkeypatch.setattr(Path, "symlink_to", refuse)
-    write_sequence(tmp_path / "hard", [frame], [(1, 2, 3, 4)])
+    write_sequence(tmp_path / "hard", [str(frame)], [(1, 2, 3, 4)])
     assert (tmp_path / "hard" / "color" / "00000001.jpg").samefile(frame)
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     with pytest.raises(InputError, match=r"cannot link .*frame_9\.jpg"):

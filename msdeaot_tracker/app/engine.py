@@ -31,5 +31,6 @@ class Engine:
 
 
 def make_engine(tracker: Tracker) -> Engine:
-    """With that tracker's model, initializer and settings."""
+    """With that tracker's model, initializer and settings. InputError: the initializer takes no clicks."""
+    tracker.check_takes_points()
     return Engine(tracker.another, lambda image, target: tracker.estimate(image, target)[1], threading.Lock())

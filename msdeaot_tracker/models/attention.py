@@ -95,6 +95,10 @@ def _place_offsets(relative: Tensor, radius: int, around: float = _NOWHERE) -> T
     """
     batch, rows, columns, _ = relative.shape
     side = 2 * radius + 1
+    if torch.compiler.is_exporting():  # graphs have no views to write through
+        by_row = _skew(relative.unflatten(3, (side, side)).transpose(2, 3), around)  # [B, R, dy, w, w + 2 radius]
+        by_row = by_row[..., radius : radius + columns].permute(0, 3, 4, 1, 2)
+        return _skew(by_row, around).permute(0, 3, 1, 4, 2)
     placed = relative.new_full((batch, rows, columns, rows + 2 * radius, columns + 2 * radius), around)
     _diagonals(placed, side).copy_(relative.unflatten(3, (side, side)))
     return placed[..., radius : radius + columns]
@@ -112,6 +116,13 @@ def _diagonals(cells: Tensor, side: int) -> Tensor:
     """[B, R, w, R + side - 1, w + side - 1], contiguous -> a view of it, [B, R, w, side, side]: those around (r, c)."""
     batch, row, column, down, across = cells.stride()
     return cells.as_strided((*cells.shape[:3], side, side), (batch, row + down, column + across, down, across))
+
+
+def _skew(x: Tensor, around: float) -> Tensor:
+    """[..., n, m] -> [..., n, n + m - 1]: row i moved i places to the right, `around` on both sides of it."""
+    n, m = x.shape[-2:]
+    padded = F.pad(x, (0, n), value=around).flatten(-2)
+    return padded[..., : n * (n + m - 1)].unflatten(-1, (n, n + m - 1))
 
 
 def _limit(table: dict[str, int], tensor: Tensor) -> int:

@@ -18,7 +18,7 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         plain = x.dtype == self.weight.dtype == torch.float32 and x.device.type == "cpu"
-        inference = not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
+        inference = not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.compiler.is_exporting())
         if _ONEDNN and plain and inference:
             return torch.ops.mkldnn._linear_pointwise(x.contiguous(), self.weight, self.bias, "none", [], "")
         return super().forward(x)
