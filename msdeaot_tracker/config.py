@@ -54,7 +54,7 @@ class WindowConfig:
     reach: float = 5.0  # sizes of the object; the window's side
     room: float = 1.6  # longer sides of the object's box; the least side of the window
     zoom: float = 8.0  # network pixels per pixel of the image, at most
-    adapt: float = 0.03  # of the way to its box's new size that an object's size goes each frame; covers come and go
+    adapt: float = 0.1  # of the way to its box's new size that an object's size goes each frame; covers come and go
     # Of an object's former speed in what counts as its speed now; the window goes ahead by that. 1: it never does
     inertia: float = 0.5
     change: float = 4.0  # an object whose box has more than so many times its area, or less than that part, is missing
