@@ -60,7 +60,7 @@ class WindowConfig:
     change: float = 4.0  # an object whose box has more than so many times its area, or less than that part, is missing
     resize: float = 1.8  # a window keeps its size until the object has become so much larger or smaller
     below: float = 40.0  # pixels of the network on the full frame; smaller objects get a window (auto)
-    hysteresis: float = 1.25  # factor above or below that before the full frame and a window change places (auto)
+    hysteresis: float = 1.6  # factor above or below that before the full frame and a window change places (auto)
     score: float = 0.6  # an object with a lower score counts as missing
     patience: int = 5  # frames that objects are missing before their window grows, and before it grows again (auto)
     growth: float = 2.0  # of the window's side, each time (auto)
@@ -196,7 +196,7 @@ PRESETS: dict[str, Preset] = {
                 ),
                 dropout=0.0,
             ),
-            MemoryConfig(long_term_max=4),
+            MemoryConfig(long_term_gap=None),
             TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_growth=1.5, box_margins=True),
             weights="msdeaot-lite.safetensors",
         ),
