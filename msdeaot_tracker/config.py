@@ -196,6 +196,7 @@ PRESETS: dict[str, Preset] = {
                 ),
                 dropout=0.0,
             ),
+            # The same: with a gap of 5 masks gain, and boxes that leak are lost (docs/training.md).
             MemoryConfig(long_term_gap=None),
             TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_growth=1.5, box_margins=True),
             weights="msdeaot-lite.safetensors",
