@@ -78,6 +78,27 @@ def test_a_changed_weight_is_noticed(model):
         last = found
 
 
+def test_a_weight_that_is_replaced_is_noticed(model):
+    image, convolution = torch.rand(1, 3, 33, 49), model.encoder.network.conv1[0]
+    for _ in range(2):  # of the second one torch's counter of changes says the same as of the first
+        with torch.inference_mode():
+            before = model.encode(image).deep
+        convolution.weight = nn.Parameter(convolution.weight.detach() * 2)
+        with torch.inference_mode():
+            assert not torch.allclose(model.encode(image).deep, before)
+
+
+def test_each_precision_has_a_fold_of_its_own(model):
+    image = torch.rand(1, 3, 33, 49)
+    with torch.inference_mode():
+        before = model.encode(image).deep
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = model.encode(image).deep.float()
+        after = model.encode(image).deep
+    assert torch.equal(before, after) and not torch.equal(rough, before)
+    assert torch.allclose(rough, before, atol=0.1 * before.abs().max())
+
+
 def test_a_copied_model_has_a_fold_of_its_own(model):
     image = torch.rand(1, 3, 33, 49)
     with torch.inference_mode():

@@ -303,6 +303,15 @@ def test_the_edge_of_a_large_object_follows_the_colours():
     assert mask_iou(probability > 0.5, truth) < 0.9 < 0.98 < mask_iou(drawn, truth)
 
 
+def test_an_edge_at_the_border_of_the_image_leaves_another_of_its_colours_alone():
+    rng = np.random.default_rng(0)
+    truth, twin = disc(90, 150, 90), disc(270, 150, 40)
+    image = np.where((truth | twin)[..., None], (200, 60, 40), (60, 90, 160)) + rng.normal(0, 12, (300, 400, 3))
+    probability = cv2.GaussianBlur(truth.astype(np.float32), (0, 0), 12)
+    drawn = draw_edge(image.clip(0, 255).astype(np.uint8), probability, probability > 0.5, Box(0, 60, 180, 180))
+    assert mask_iou(drawn, truth) > 0.98 and not drawn[twin].any()
+
+
 def test_an_edge_that_colours_do_not_show_stays_the_networks():
     """Of one colour all over, the cut gives the whole object away."""
     mask = disc(200, 150, 80)

@@ -31,6 +31,7 @@ def test_items_come_in_order_and_no_more_are_made_than_said(count):
         for item in ahead:
             taken.append(item)
             time.sleep(0.001)
+            assert len(made) <= len(taken) + count
     assert taken == made == list(range(50))
 
 

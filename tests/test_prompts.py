@@ -110,6 +110,7 @@ def test_going_backward_prompts_count_downward(folder, tracker):
         ({2: {1: red(0)}, 0: {1: GREEN}}, {"start": 2}, ["frame 0, which is not tracked: frames 2 to 7 are"]),
         ({2: {1: red(0)}}, {"start": 1}, ["no prompt for frame 1"]),
         ({0: {1: red(0)}, 4: {2: None}}, {}, ["frame 4: object 2 cannot be removed"]),
+        ({4: {1: red(4)}, 2: {2: None}}, {"direction": "backward"}, ["frame 2: object 2 cannot be removed"]),
         (
             {0: {1: red(0)}, 4: {2: Points([(96, 1)]), 0: GREEN}},
             {},
