@@ -59,7 +59,8 @@ def test_every_entrance_takes_both_layouts(tmp_path, layout, capsys):
     root, out = layout(tmp_path / "davis"), tmp_path / "out"
     count = 3 if layout is official else 2
     assert run("evaluate", root, "--init", "mask", "--tracker", "static") == 0
-    assert len(capsys.readouterr().out.splitlines()) == 2 + count
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + count + 1 and "ROC area" in lines[-1]
     evaluate = ["evaluate", root, "--dataset", "davis", "--protocol", "ope", "--tracker", "static", "--out", out]
     assert run(*evaluate) == 0
     assert run("score", root, "--dataset", "davis", "--protocol", "ope", "--results", out) == 0

@@ -245,6 +245,8 @@ def test_regions_that_the_toolkit_reads_are_read_alike(tmp_path_factory, lines):
         if isinstance(region, Special):
             assert np.isnan(ours).all()
         elif region.type == RegionType.MASK:
+            if region.mask.size == 0 and (ours[2:] == 1).all():
+                continue  # a single pixel, which the toolkit loses
             rows, columns = np.nonzero(region.mask)
             x, y = region.offset
             expected = (

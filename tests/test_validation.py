@@ -104,7 +104,7 @@ class TestHeldOut:
 
     @pytest.mark.parametrize(
         ("arguments", "named"),
-        [("--count 0", "count=0"), ("--frames 1", "frames=1"), ("--seed -1", "seed=-1"), ("--size 8x64", "width=8")],
+        [("--count 0", "count 0"), ("--frames 1", "frames 1"), ("--seed -1", "seed -1"), ("--size 8x64", "width=8")],
     )
     def test_what_cannot_be_drawn_is_named(self, arguments, named, tmp_path, capsys):
         assert main(["data", "procedural", str(tmp_path / "new"), *arguments.split()]) == 2
