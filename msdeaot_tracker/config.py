@@ -66,6 +66,7 @@ class WindowConfig:
     growth: float = 2.0  # of the window's side, each time (auto)
     tiles: int = 24  # windows, at most, that a frame is looked through in for objects that stay missing; 0: none (auto)
     share: float = 1.6  # objects share a window if each is seen in it at least 1/share as large as in one of its own
+    parting: float = 1.25  # times `share` before objects that share a window part
 
 
 @dataclass(frozen=True)

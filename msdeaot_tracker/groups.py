@@ -188,7 +188,7 @@ class Video:
         parted: dict[ObjectGroup, ObjectGroup] = {}
         for group in list(self.groups):
             together: list[list[int]] = []
-            if self._fit(group.object_ids, self.scenery.settings.window.hysteresis):
+            if self._fit(group.object_ids, self.scenery.settings.window.parting):
                 continue
             for object_id in group.object_ids:
                 fitting = (ids for ids in together if self._fit([*ids, object_id], 1.0))

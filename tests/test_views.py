@@ -133,14 +133,15 @@ def test_a_window_is_centred_on_the_last_box_and_keeps_its_size_until_the_object
 def test_auto_gives_windows_to_small_objects_with_hysteresis():
     place, auto = scenery(), POLICIES["auto"]
     limit = place.settings.window.below / place.full.scale
+    clear = place.settings.window.hysteresis
 
     def at(size, previous=None):
         return auto(Sight((Box(200, 100, size, size),), previous=previous), place)
 
     assert at(0.98 * limit) != place.full and at(1.02 * limit) == place.full
     small = at(0.98 * limit)
-    assert at(1.2 * limit, small) != place.full and at(1.3 * limit, small) == place.full
-    assert at(0.82 * limit, place.full) == place.full and at(0.78 * limit, place.full) != place.full
+    assert at(0.96 * clear * limit, small) != place.full and at(1.04 * clear * limit, small) == place.full
+    assert at(1.04 / clear * limit, place.full) == place.full and at(0.96 / clear * limit, place.full) != place.full
 
 
 def test_auto_grows_while_objects_are_missing_and_then_looks_everywhere():
