@@ -27,7 +27,8 @@ class Look:
     """The model's verbs on one frame, uint8 [H, W, 3], on the model's device, in float32, bfloat16 or float16.
 
     In half precision convolutions and matrix products are computed in it, by torch.autocast. What is between them is in
-    the precision of its input on a CPU, the softmax of attention and the norms among it, and in float32 on CUDA. Logits leave the network as float32.
+    the precision of its input on a CPU, the softmax of attention and the norms among it, and in float32 on CUDA.
+    Logits leave the network as float32.
 
     TrackerError: the device's memory does not suffice. Whether what comes out, and would be remembered, is finite,
     `verify` says: once for many, since it waits for the device.
