@@ -211,7 +211,7 @@ class Tracker:
         scores = {i: s if boxes[i] else 0.0 for i, s in (scores | sure).items()}
         noted = scores | dict.fromkeys(given, 1.0)  # where an object was given, there it is
         video.note(boxes, noted)
-        well_seen = video.well_seen(boxes, noted, self._preset.memory)
+        well_seen = video.well_seen(boxes, noted, labels, given, self._preset.memory)
         for new, old in video.part().items():
             propagations[new] = propagations.get(old)
         for group in video.groups:
