@@ -15,38 +15,66 @@ from .config import WindowConfig
 from .geometry import completed, shifted, towards
 from .memory import Memory
 from .types import Box, MapSize
-from .views import POLICIES, Policy, Scenery, Sight, View
+from .views import POLICIES, Policy, Scenery, Sight, View, choose, searched
+
+_USUAL, _RECENT = 0.02, 0.3  # shares of the latest frame in an object's usual score, and in that of late
+
+
+class Sureness(NamedTuple):
+    """How sure the network is of an object, as its scores from 0 to 1."""
+
+    usual: float
+    recent: float
+
+    def after(self, score: float, missing: bool) -> Sureness:
+        """Of one that is missing each score stands for itself: it is of what was found somewhere else."""
+        if missing:
+            return Sureness(self.usual, score)
+        return Sureness(self.usual + _USUAL * (score - self.usual), self.recent + _RECENT * (score - self.recent))
 
 
 class Sighting(NamedTuple):
     box: Box  # where an object was last seen well, in pixels, of its usual size; it may reach beyond the image
     age: int = 0  # frames since then
-    # Pixels that it then moved each frame, to the right and down; None: it was found again there, and then not yet seen
-    step: tuple[float, float] | None = (0.0, 0.0)
+    step: tuple[float, float] = (0.0, 0.0)  # pixels that it then moved each frame, to the right and down
+    sureness: Sureness | None = None  # None: not tracked yet
+    found: Box | None = None  # where it was found on the latest frame after it was missing for long, if it is it
 
     def after(self, frames: int, size: MapSize) -> Box:
         """Where it is so many frames later if it moves on, though not out of an image of this height and width."""
-        across, down = self.step or (0.0, 0.0)
+        across, down = self.step
         return shifted(self.box, frames * across, frames * down, *size)
 
-    def followed(self, now: Box, window: WindowConfig, whole: bool) -> Sighting:
-        """Of the next frame, on which the object is well seen at `now`; whole: of its size, so its middle is known.
+    def noted(self, box: Box | None, score: float | None, window: WindowConfig) -> Sighting:
+        """Of the next frame, on which the object is at `box`, or nowhere; score: None where it was given.
 
-        One that was missing for long, and is found, counts as missing there until it is seen twice in a row: the view
-        stays wide, as its way is not known, and it may be something else.
+        It counts as seen if it is of much its usual size and the network as sure of it as usual. One that was missing
+        for long has to be seen twice in a row: until then it may be something else, and its way is not known.
         """
-        just_found = self.step is None and self.age == window.patience
-        if self.age >= window.patience and not just_found:
-            return Sighting(now, window.patience, None)
-        if self.age and not just_found:
-            return Sighting(now)
-        before, after = ((box.x + box.w / 2, box.y + box.h / 2) for box in (self.box, now))
+        unseen = self._replace(age=self.age + 1, found=None)
+        missing = self.age >= window.patience
+        whole = box is not None and _is_alike(box, self.box, window.resize)
+        if box is None or not (whole or (not missing and _is_alike(box, self.box, window.change))):
+            return unseen
+        sureness = self.sureness
+        if score is not None:
+            sureness = (sureness or Sureness(score, score)).after(score, missing)
+            if score < window.score or sureness.recent < window.trust * sureness.usual:
+                return unseen._replace(sureness=sureness)
+        now = towards(self.box, box, window.adapt)
+        if missing and self.found is None:
+            return unseen._replace(sureness=sureness, found=now)
+        if self.age and self.found is None:
+            return Sighting(now, sureness=sureness)
+        return Sighting(now, step=self._step_to(now, window.inertia, whole), sureness=sureness)
+
+    def _step_to(self, now: Box, inertia: float, whole: bool) -> tuple[float, float]:
+        """whole: of its size, so its middle is known."""
+        former = (0.0, 0.0) if self.found else self.step
+        before, after = ((box.x + box.w / 2, box.y + box.h / 2) for box in (self.found or self.box, now))
         moved = [b - a if whole else 0.0 for a, b in zip(before, after, strict=True)]
-        across, down = (
-            window.inertia * old + (1 - window.inertia) * new
-            for old, new in zip(self.step or (0.0, 0.0), moved, strict=True)
-        )
-        return Sighting(now, step=(across, down))
+        across, down = (inertia * old + (1 - inertia) * new for old, new in zip(former, moved, strict=True))
+        return across, down
 
 
 class Reference(NamedTuple):
@@ -55,6 +83,7 @@ class Reference(NamedTuple):
     frame_index: int
     picture: Tensor  # float32 [1, 3, h, w]
     labels: Tensor  # float32 [h, w], object ids
+    again: bool = False  # it is another view of the one before
 
     def without(self, object_ids: Iterable[int]) -> Reference:
         gone = torch.tensor(sorted(object_ids), device=self.labels.device, dtype=self.labels.dtype)
@@ -153,17 +182,11 @@ class Video:
             self.sightings.pop(object_id, None)
 
     def note(self, boxes: Mapping[int, Box | None], scores: Mapping[int, float]) -> None:
-        """Where the objects of this frame were seen; what counts as their size follows their boxes slowly."""
-        window = self.scenery.settings.window
+        """Where the objects of this frame were seen; scores: of those that were not given on it."""
         for object_id, box in boxes.items():
             last = self.sightings[object_id]
             seen = None if box is None else completed(box, last.box, *self.scenery.frame)
-            if seen is not None and scores[object_id] >= window.score and _is_alike(seen, last.box, window.change):
-                now = towards(last.box, seen, window.adapt)
-                whole = _is_alike(seen, last.box, window.resize)
-                self.sightings[object_id] = last.followed(now, window, whole)
-            else:
-                self.sightings[object_id] = last._replace(age=last.age + 1)
+            self.sightings[object_id] = last.noted(seen, scores.get(object_id), self.scenery.settings.window)
 
     def admit(self, objects: Mapping[int, Box], found: Callable[[], ObjectGroup]) -> None:
         """Each new object joins the first group that has a slot and a view for it; `found` makes another group.
@@ -211,7 +234,20 @@ class Video:
     def expected(self, object_id: int) -> Box:
         """Where the object is looked for on the next frame; the longer it is missing, the less is its way known."""
         seen = self.sightings[object_id]
-        return seen.after(min(seen.age + 1, self.scenery.settings.window.patience), self.scenery.frame)
+        return seen.found or seen.after(min(seen.age + 1, self.scenery.settings.window.patience), self.scenery.frame)
+
+    def wider(self, group: ObjectGroup) -> View | None:
+        """The window in which the group's objects are looked for first if they go missing; None: there is none."""
+        if self._policy is not choose:
+            return None
+        wider = searched(tuple(map(self.expected, group.object_ids)), self.scenery)
+        return wider if wider != self.scenery.full else None
+
+    def lost(self, group: ObjectGroup) -> tuple[int, ...]:
+        """Objects that are searched for in windows. What may be one of them is not remembered: the next frame tells."""
+        patience = self.scenery.settings.window.patience
+        lost = tuple(i for i in group.object_ids if self.sightings[i].age >= patience)
+        return lost if lost and self.wider(group) is not None else ()
 
     def _fit(self, object_ids: Iterable[int], slack: float) -> bool:
         """Whether the objects want to be seen at much the same scale, and one view of them all gives them that."""
@@ -222,8 +258,12 @@ class Video:
 
     def _look(self, object_ids: Iterable[int], previous: View | None) -> View:
         ids = list(object_ids)
-        sight = Sight(tuple(map(self.expected, ids)), min(self.sightings[i].age for i in ids), previous)
-        return self._policy(sight, self.scenery)
+        return self._policy(Sight(tuple(map(self.expected, ids)), min(map(self._missing, ids)), previous), self.scenery)
+
+    def _missing(self, object_id: int) -> int:
+        """Frames; one that may have been found is searched for around there, as if it had just gone missing."""
+        seen = self.sightings[object_id]
+        return min(seen.age, self.scenery.settings.window.patience) if seen.found else seen.age
 
     @property
     def _policy(self) -> Policy:
