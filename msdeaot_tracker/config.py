@@ -62,7 +62,7 @@ class WindowConfig:
     below: float = 40.0  # pixels of the network on the full frame; smaller objects get a window (auto)
     hysteresis: float = 1.6  # factor above or below that before the full frame and a window change places (auto)
     score: float = 0.6  # an object with a lower score counts as missing
-    trust: float = 0.92  # and one whose score of late is less than this part of its usual one: it may be something else
+    trust: float = 0.9  # and one whose score of late is less than this part of its usual one: it may be something else
     patience: int = 5  # frames that objects are missing before their window grows, and before it grows again (auto)
     growth: float = 2.0  # of the window's side, each time (auto)
     tiles: int = 24  # windows, at most, that a frame is looked through in for objects that stay missing; 0: none (auto)
