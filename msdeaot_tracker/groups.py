@@ -38,42 +38,47 @@ class Sighting(NamedTuple):
     age: int = 0  # frames since then
     step: tuple[float, float] = (0.0, 0.0)  # pixels that it then moved each frame, to the right and down
     sureness: Sureness | None = None  # None: not tracked yet
-    found: Box | None = None  # where it was found on the latest frame after it was missing for long, if it is it
+    found: Box | None = None  # where on the latest frame something was that may be it, of its usual size
 
     def after(self, frames: int, size: MapSize) -> Box:
         """Where it is so many frames later if it moves on, though not out of an image of this height and width."""
         across, down = self.step
         return shifted(self.box, frames * across, frames * down, *size)
 
+    def next(self, patience: int, size: MapSize) -> Box:
+        """Where to look for it on the next frame; the longer it is missing, the less is its way known."""
+        if self.found is not None:
+            return Sighting(self.found, step=self.step).after(1, size)
+        return self.after(min(self.age + 1, patience), size)
+
     def noted(self, box: Box | None, score: float | None, window: WindowConfig) -> Sighting:
         """Of the next frame, on which the object is at `box`, or nowhere; score: None where it was given.
 
-        It counts as seen if it is of much its usual size and the network as sure of it as usual. One that was missing
-        for long has to be seen twice in a row: until then it may be something else, and its way is not known.
+        It counts as seen if it is of much its usual size and the network as sure of it as usual; what it is less sure
+        of is followed for some frames, and counts as missing. One that was missing for long has to be seen twice in a
+        row: until then it may be something else, and its way is not known.
         """
-        unseen = self._replace(age=self.age + 1, found=None)
         missing = self.age >= window.patience
         whole = box is not None and _is_alike(box, self.box, window.resize)
         if box is None or not (whole or (not missing and _is_alike(box, self.box, window.change))):
-            return unseen
-        sureness = self.sureness
+            return self._replace(age=self.age + 1, found=None)
+        sureness, doubtful = self.sureness, False
         if score is not None:
             sureness = (sureness or Sureness(score, score)).after(score, missing)
-            if score < window.score or sureness.recent < window.trust * sureness.usual:
-                return unseen._replace(sureness=sureness)
-        now = towards(self.box, box, window.adapt)
-        if missing and self.found is None:
-            return unseen._replace(sureness=sureness, found=now)
-        if self.age and self.found is None:
-            return Sighting(now, sureness=sureness)
-        return Sighting(now, step=self._step_to(now, window.inertia, whole), sureness=sureness)
+            doubtful = sureness.recent < window.trust * sureness.usual
+            if score < window.score or (missing and doubtful):
+                return self._replace(age=self.age + 1, found=None, sureness=sureness)
+        now, followed = towards(self.box, box, window.adapt), self.found is not None or not self.age
+        step = self._step_to(now, window.inertia, whole) if followed else (0.0, 0.0)
+        if doubtful or (missing and not followed):
+            return Sighting(self.box, self.age + 1, step, sureness, found=now)
+        return Sighting(now, step=step, sureness=sureness)
 
     def _step_to(self, now: Box, inertia: float, whole: bool) -> tuple[float, float]:
         """whole: of its size, so its middle is known."""
-        former = (0.0, 0.0) if self.found else self.step
         before, after = ((box.x + box.w / 2, box.y + box.h / 2) for box in (self.found or self.box, now))
         moved = [b - a if whole else 0.0 for a, b in zip(before, after, strict=True)]
-        across, down = (inertia * old + (1 - inertia) * new for old, new in zip(former, moved, strict=True))
+        across, down = (inertia * old + (1 - inertia) * new for old, new in zip(self.step, moved, strict=True))
         return across, down
 
 
@@ -232,9 +237,8 @@ class Video:
         return self._look(group.object_ids, group.view)
 
     def expected(self, object_id: int) -> Box:
-        """Where the object is looked for on the next frame; the longer it is missing, the less is its way known."""
-        seen = self.sightings[object_id]
-        return seen.found or seen.after(min(seen.age + 1, self.scenery.settings.window.patience), self.scenery.frame)
+        """Where the object is looked for on the next frame."""
+        return self.sightings[object_id].next(self.scenery.settings.window.patience, self.scenery.frame)
 
     def wider(self, group: ObjectGroup) -> View | None:
         """The window in which the group's objects are looked for first if they go missing; None: there is none."""
