@@ -3,83 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .boxes import Boxes
-from .config import WindowConfig
-from .geometry import completed, shifted, towards
+from .config import MemoryConfig
+from .geometry import completed, share_inside
 from .memory import Memory
-from .types import Box, MapSize
+from .sightings import Sighting, is_alike
+from .types import Box
 from .views import POLICIES, Policy, Scenery, Sight, View, choose, searched
-
-_USUAL, _RECENT = 0.02, 0.3  # shares of the latest frame in an object's usual score, and in that of late
-
-
-class Sureness(NamedTuple):
-    """How sure the network is of an object, as its scores from 0 to 1."""
-
-    usual: float
-    recent: float
-
-    def after(self, score: float, missing: bool) -> Sureness:
-        """Of one that is missing each score stands for itself: it is of what was found somewhere else."""
-        if missing:
-            return Sureness(self.usual, score)
-        return Sureness(self.usual + _USUAL * (score - self.usual), self.recent + _RECENT * (score - self.recent))
-
-
-class Sighting(NamedTuple):
-    box: Box  # where an object was last seen well, in pixels, of its usual size; it may reach beyond the image
-    age: int = 0  # frames since then
-    step: tuple[float, float] = (0.0, 0.0)  # pixels that it then moved each frame, to the right and down
-    sureness: Sureness | None = None  # None: not tracked yet
-    found: Box | None = None  # where on the latest frame something was that may be it, of its usual size
-
-    def after(self, frames: int, size: MapSize) -> Box:
-        """Where it is so many frames later if it moves on, though not out of an image of this height and width."""
-        across, down = self.step
-        return shifted(self.box, frames * across, frames * down, *size)
-
-    def next(self, patience: int, size: MapSize) -> Box:
-        """Where to look for it on the next frame; the longer it is missing, the less is its way known."""
-        if self.found is not None:
-            return Sighting(self.found, step=self.step).after(1, size)
-        return self.after(min(self.age + 1, patience), size)
-
-    def noted(self, box: Box | None, score: float | None, window: WindowConfig) -> Sighting:
-        """Of the next frame, on which the object is at `box`, or nowhere; score: None where it was given.
-
-        It counts as seen if it is of much its usual size and the network as sure of it as usual; what it is less sure
-        of is followed for some frames, and counts as missing. One that was missing for long has to be seen twice in a
-        row: until then it may be something else, and its way is not known.
-        """
-        missing = self.age >= window.patience
-        whole = box is not None and _is_alike(box, self.box, window.resize)
-        if box is None or not (whole or (not missing and _is_alike(box, self.box, window.change))):
-            return self._replace(age=self.age + 1, found=None)
-        sureness, doubtful = self.sureness, False
-        if score is not None:
-            sureness = (sureness or Sureness(score, score)).after(score, missing)
-            doubtful = sureness.recent < window.trust * sureness.usual
-            if score < window.score or (missing and doubtful):
-                return self._replace(age=self.age + 1, found=None, sureness=sureness)
-        now, followed = towards(self.box, box, window.adapt), self.found is not None or not self.age
-        step = self._step_to(now, window.inertia, whole) if followed else (0.0, 0.0)
-        if doubtful or (missing and not followed):
-            return Sighting(self.box, self.age + 1, step, sureness, found=now)
-        return Sighting(now, step=step, sureness=sureness)
-
-    def _step_to(self, now: Box, inertia: float, whole: bool) -> tuple[float, float]:
-        """whole: of its size, so its middle is known."""
-        before, after = ((box.x + box.w / 2, box.y + box.h / 2) for box in (self.found or self.box, now))
-        moved = [b - a if whole else 0.0 for a, b in zip(before, after, strict=True)]
-        across, down = (inertia * old + (1 - inertia) * new for old, new in zip(self.step, moved, strict=True))
-        return across, down
 
 
 class Reference(NamedTuple):
@@ -169,10 +107,12 @@ class Video:
     frame_index: int = 0
     groups: list[ObjectGroup] = field(default_factory=list)
     sightings: dict[int, Sighting] = field(default_factory=dict)
+    fills: dict[int, float] = field(default_factory=dict)  # of its box, what an object covered where it was given
 
     def copy(self) -> Video:
         groups = [group.copy() for group in self.groups]
-        return Video(self.scenery, self.boxes.copy(), self.frame_index, groups, dict(self.sightings))
+        known = dict(self.sightings), dict(self.fills)
+        return Video(self.scenery, self.boxes.copy(), self.frame_index, groups, *known)
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -185,6 +125,7 @@ class Video:
         for object_id in object_ids:
             self.boxes.forget(object_id)
             self.sightings.pop(object_id, None)
+            self.fills.pop(object_id, None)
 
     def note(self, boxes: Mapping[int, Box | None], scores: Mapping[int, float]) -> None:
         """Where the objects of this frame were seen; scores: of those that were not given on it."""
@@ -192,6 +133,29 @@ class Video:
             last = self.sightings[object_id]
             seen = None if box is None else completed(box, last.box, *self.scenery.frame)
             self.sightings[object_id] = last.noted(seen, scores.get(object_id), self.scenery.settings.window)
+
+    def well_seen(
+        self,
+        boxes: Mapping[int, Box | None],
+        scores: Mapping[int, float],
+        labels: np.ndarray,
+        given: Container[int],
+        memory: MemoryConfig,
+    ) -> set[int]:
+        """The objects that are seen so well on this frame that it may be remembered for long (`memory.sure_…`).
+
+        labels: int [H, W], the frame's object ids. given: those that were given on it.
+        """
+        fills = {i: share_inside(labels, i, box) for i, box in boxes.items()} if memory.sure_fill > 0 else {}
+        self.fills |= {i: fill for i, fill in fills.items() if i in given}
+
+        def is_sure(i: int) -> bool:
+            if scores[i] < memory.sure_score or (fills and fills[i] < memory.sure_fill * self.fills.get(i, 0.0)):
+                return False
+            box, last, change = boxes[i], self.sightings[i], memory.sure_change
+            return change is None or (box is not None and not last.age and is_alike(box, last.box, change))
+
+        return set(filter(is_sure, boxes))
 
     def admit(self, objects: Mapping[int, Box], found: Callable[[], ObjectGroup]) -> None:
         """Each new object joins the first group that has a slot and a view for it; `found` makes another group.
@@ -278,9 +242,3 @@ class Snapshot(NamedTuple):
     """A video as it was after one of its frames; nobody changes it."""
 
     video: Video
-
-
-def _is_alike(one: Box, other: Box, change: float) -> bool:
-    """Of much the same area: what is left of an object behind a cover is not, nor what a leak makes of it."""
-    ratio = one.w * one.h / (other.w * other.h)
-    return 1 / change <= ratio <= change
