@@ -96,6 +96,23 @@ def completed(box: Box, whole: Box, height: int, width: int) -> Box:
     return Box(x, y, w, h)
 
 
+def grown(box: Box, wider: Box, width: float, height: float) -> Box:
+    """The box, grown in a wider one that holds it until it is so wide and so high, or as that one is.
+
+    Both sides of a pair go the same part of their way to the wider one's.
+    """
+    sides = []
+    for start, length, low, most, wanted in (
+        (box.x, box.w, wider.x, wider.w, width),
+        (box.y, box.h, wider.y, wider.h, height),
+    ):
+        reached = min(max(wanted, length), most)
+        part = (reached - length) / (most - length) if most > length else 0.0
+        sides.append((start - part * (start - low), reached))
+    (x, w), (y, h) = sides
+    return Box(x, y, w, h)
+
+
 class Margins(NamedTuple):
     """How far a box reaches beyond another on its left, top, right and bottom, in the other's widths and heights."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -47,6 +48,18 @@ def read_labels(answers: Sequence[Answer], height: int, width: int) -> tuple[np.
         # Regions may overlap where views do not: of another's pixels nothing is taken back.
         labels[region][found.cpu().numpy()] = np.array(ids, np.int32)[owners.cpu().numpy()]
     return labels, scores
+
+
+def outlines(answers: Sequence[Answer], labels: np.ndarray, probability: float) -> np.ndarray | None:
+    """int32 [H, W]: objects with the pixels around them that the network is less sure of; None: these are `labels`.
+
+    probability: of an object's pixel beside the background's, from which on it is one; 0.5: that of labels.
+    """
+    if probability == 0.5:
+        return None
+    less = math.log((1 - probability) / probability)  # of the background's logit
+    lowered = [replace(a, logits=torch.cat([a.logits[:1] - less, a.logits[1:]])) for a in answers]
+    return read_labels(lowered, *labels.shape)[0]
 
 
 def paint(labels: np.ndarray, masks: Mapping[int, np.ndarray]) -> None:

@@ -40,7 +40,8 @@ ALLOWED = {
     "boxes": BASE | {"initializers"},
     "onnx_export": BASE | {"models"},
     "views": BASE | {"device"},
-    "groups": {"types", "config", "geometry", "boxes", "memory", "views"},
+    "sightings": {"types", "config", "geometry"},
+    "groups": {"types", "config", "geometry", "boxes", "memory", "sightings", "views"},
     "readout": {"types", "geometry", "views"},
     "look": {"types", "config", "device", "groups", "memory", "models", "readout", "views"},
     "tracker": BASE
