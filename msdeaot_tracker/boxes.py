@@ -124,3 +124,20 @@ class Boxes:
         known = {i: box for i, box in boxes.items() if i in self._appearance}
         found = {i: self._refiner.refine(image, box, self._appearance[i]).box for i, box in known.items()}
         return {i: box for i, box in found.items() if box is not None}
+
+
+def drop_strays(labels: np.ndarray, usual: Mapping[int, Box], config: TrackerConfig) -> None:
+    """Take from a frame's labels, int [H, W], the parts of objects that are not where those are (`box_growth`).
+
+    usual: where each object is expected, of its usual size.
+    """
+    if not config.drop_strays or config.box_growth is None:
+        return
+    for object_id, last in usual.items():
+        box = mask_to_box(labels == object_id)
+        if box is None:
+            continue
+        rows, columns = place = slice(box.y, box.y + box.h), slice(box.x, box.x + box.w)
+        mask = labels[place] == object_id
+        near = last._replace(x=last.x - columns.start, y=last.y - rows.start)
+        labels[place][mask & ~main_parts(mask, 0.0, last=near, growth=config.box_growth)] = 0

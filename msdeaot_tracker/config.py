@@ -91,6 +91,8 @@ class TrackerConfig:
     box_growth: float | None = None
     # What a mask lacks of an object's usual size its box gets from pixels of at least this probability; 0.5: nothing
     box_probability: float = 0.5
+    # Parts that are too far off for box_growth are not of the object's mask either, and not remembered
+    drop_strays: bool = False
     box_margins: bool = False  # the room that an object's first mask left in the box it was given by stays around it
     refine_every: int | None = (
         None  # frames; how often the initializer is asked about the current box; None: never again
@@ -212,7 +214,7 @@ PRESETS: dict[str, Preset] = {
             ),
             # Of other frames only those it is sure of: where leaks are remembered, boxes are lost (docs/training.md).
             MemoryConfig(long_term_max=4, sure_score=0.9, sure_change=1.6, sure_fill=0.85),
-            _OWN,
+            replace(_OWN, drop_strays=True),
             weights="msdeaot-lite.safetensors",
         ),
     )

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .boxes import Boxes
+from .boxes import Boxes, drop_strays
 from .config import Preset
 from .device import pick_precision
 from .geometry import mask_iou, mask_to_box
@@ -207,6 +207,7 @@ class Tracker:
         video.admit({i: mask_to_box(estimate.mask) for i, estimate in given.items()}, self._new_group)
         places = {i: None if i in estimates else view.inside for i, view in looked.items()}
         usual = {i: video.expected(i) for i in video.object_ids if i in video.sightings and i not in given}
+        drop_strays(labels, {i: box for i, box in usual.items() if i not in estimates}, self._preset.tracker)
         boxes = video.boxes.read(image, labels, video.object_ids, targets, places, usual, wider)
         sure = {i: 1.0 if estimate.confidence is None else estimate.confidence for i, estimate in given.items()}
         scores = {i: s if boxes[i] else 0.0 for i, s in (scores | sure).items()}

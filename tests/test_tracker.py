@@ -6,6 +6,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from msdeaot_tracker import PRESETS, Box, InputError, MaskEstimate, Tracker, TrackerError, override
+from msdeaot_tracker.boxes import drop_strays
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig
 from msdeaot_tracker.geometry import main_parts, mask_to_box
 from msdeaot_tracker.models import MSDeAOT
@@ -197,6 +198,20 @@ def test_specks_of_a_propagated_mask_do_not_stretch_its_box(model, video):
     assert shrunk
     with pytest.raises(InputError, match="box_share"):
         override(model.preset, "tracker.box_share=1.5")
+
+
+def test_strays_are_parts_of_a_mask_that_are_not_where_the_object_is():
+    def dropped(**settings):
+        labels = np.where(mask_at(10, 20) | mask_at(30, 22, 4, 4) | mask_at(60, 2, 6, 6), 3, 0) + 7 * mask_at(80, 40)
+        drop_strays(labels, {3: Box(10, 20, 18, 14)}, TrackerConfig(**settings))
+        return labels
+
+    everything = dropped()
+    assert np.array_equal(dropped(drop_strays=True), everything)  # any box would do
+    assert np.array_equal(dropped(box_growth=2.0), everything)
+    kept = dropped(drop_strays=True, box_growth=2.0)
+    assert np.array_equal(kept == 3, mask_at(10, 20) | mask_at(30, 22, 4, 4))
+    assert np.array_equal(kept == 7, everything == 7)
 
 
 def test_boxes_keep_the_margins_of_the_box_that_was_given(model, video):
