@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .config import TrackerConfig
-from .geometry import Margins, main_parts, margins, mask_to_box, with_margins
+from .geometry import Margins, main_parts, margins, mask_to_box, spans, with_margins
 from .initializers import BoxRefiner
 from .types import Box, Points, Region
 
@@ -43,17 +43,18 @@ class Boxes:
         labels: np.ndarray,
         object_ids: Iterable[int],
         targets: Mapping[int, Box | np.ndarray | Points],
-        places: Mapping[int, Region | None],
         usual: Mapping[int, Box],
     ) -> dict[int, Box | None]:
         """By object id, None where the object is absent.
 
         labels: int [H, W], the frame's object ids. targets: of the objects that were given on this frame; a given
-        mask counts as it is. places: the rows and columns among which an object's pixels are; without an entry, or
-        None: anywhere. usual: where objects were seen last, of their usual size; without an entry: not known.
+        mask counts as it is. usual: where objects were seen last, of their usual size; without an entry: not known.
         """
         exact = {i for i, target in targets.items() if isinstance(target, np.ndarray)}
-        boxes = {i: self._rectangle(labels, i, places.get(i), usual.get(i), exact=i in exact) for i in object_ids}
+        there = spans(labels)
+        boxes: dict[int, Box | None] = dict.fromkeys(object_ids)
+        for i in boxes.keys() & there.keys():
+            boxes[i] = self._rectangle(labels, i, there[i], usual.get(i), exact=i in exact)
         if self._config.box_margins:
             self._note_margins(boxes, targets)
             boxes |= {i: with_margins(boxes[i], room, *labels.shape) for i, room in self._margins.items() if boxes[i]}
@@ -62,20 +63,18 @@ class Boxes:
             boxes |= self._refined(image, {i: box for i, box in boxes.items() if box and i not in targets})
         return boxes
 
-    def _rectangle(
-        self, labels: np.ndarray, object_id: int, place: Region | None, usual: Box | None, *, exact: bool
-    ) -> Box | None:
+    def _rectangle(self, labels: np.ndarray, object_id: int, span: Region, usual: Box | None, *, exact: bool) -> Box:
         """Of a given mask, or of the main parts of one that was estimated or propagated.
 
         Specks would stretch it, and so would what looks like the object elsewhere.
         """
-        rows, columns = place or (slice(0, None), slice(0, None))
-        mask, share, growth = labels[rows, columns] == object_id, self._config.box_share, self._config.box_growth
+        rows, columns = span
+        mask, share, growth = labels[span] == object_id, self._config.box_share, self._config.box_growth
         if not exact and (share > 0 or growth is not None):
             last = usual and usual._replace(x=usual.x - columns.start, y=usual.y - rows.start)
             mask = main_parts(mask, share, last=last, growth=growth)
         box = mask_to_box(mask)
-        return box and box._replace(x=box.x + columns.start, y=box.y + rows.start)
+        return box._replace(x=box.x + columns.start, y=box.y + rows.start)
 
     def _note_margins(self, boxes: Mapping[int, Box | None], targets: Mapping[int, Box | np.ndarray | Points]) -> None:
         """Of the objects that are given by boxes; others have none. boxes: the rectangles of their masks."""

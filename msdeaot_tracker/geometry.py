@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from .types import Box, InputError, MapSize
+from .types import Box, InputError, MapSize, Region
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +30,25 @@ def mask_to_box(mask: np.ndarray) -> Box | None:
         return None
     x, y = int(columns[0]), int(rows[0])
     return Box(x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1)
+
+
+def spans(labels: np.ndarray) -> dict[int, Region]:
+    """By object id, the rows and columns of the image that it reaches over; labels: integers [H, W], 0 = background."""
+    height, width = labels.shape
+    flat = labels.reshape(-1)
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    starts = np.union1d(changes, np.arange(0, height * width, width))  # of runs of one id in one row
+    ends = np.append(starts[1:], height * width) - 1
+    there = flat[starts] != 0
+    order = np.argsort(flat[starts[there]], kind="stable")
+    starts, ends = starts[there][order], ends[there][order]
+    ids, first = np.unique(flat[starts], return_index=True)
+    if not len(ids):
+        return {}
+    left, right = np.minimum.reduceat(starts % width, first), np.maximum.reduceat(ends % width, first) + 1
+    top, bottom = starts[first] // width, starts[np.append(first[1:], len(starts)) - 1] // width + 1
+    sides = (side.tolist() for side in (ids, top, bottom, left, right))
+    return {i: (slice(t, b), slice(x, y)) for i, t, b, x, y in zip(*sides, strict=True)}
 
 
 def main_parts(mask: np.ndarray, share: float, *, last: Box | None = None, growth: float | None = None) -> np.ndarray:
@@ -218,15 +237,3 @@ def one_hot(labels: Tensor, objects: int) -> Tensor:
 
     channels = torch.arange(objects + 1, device=labels.device)
     return (labels[:, None] == channels[None, :, None, None]).float()
-
-
-def merge_groups(probabilities: Sequence[Tensor]) -> Tensor:
-    """Soft aggregation (DeAOT, PARITY 21): per group [K_i + 1, H, W], background first -> logits [1 + sum K_i, H, W].
-
-    Background is the product of the groups' backgrounds; everything is clamped to [1e-5, 1 - 1e-5] before the logit.
-    """
-    import torch
-
-    background = torch.stack([p[0] for p in probabilities]).prod(dim=0, keepdim=True)
-    merged = torch.cat([background, *(p[1:] for p in probabilities)]).clamp(1e-5, 1 - 1e-5)
-    return torch.log(merged / (1 - merged))

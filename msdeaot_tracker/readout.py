@@ -4,49 +4,124 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from .geometry import merge_groups
+from .enlargement import Enlarged
 from .types import MaskEstimate, Region
 from .views import View
+
+_ROWS = {"cpu": 32, "default": 1 << 20}  # of the image at once, so that what is computed stays in a CPU's cache
+_LOWEST, _HIGHEST = 1e-5, 1 - 1e-5  # of a probability where groups are merged
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """logits: float32 [K + 1, ...] on the pixels `inside` the view, background first, then the objects."""
+    """logits: float32 [K + 1, h, w] on the map of the view, background first, then the objects."""
 
     object_ids: tuple[int, ...]
     view: View
     logits: Tensor
 
+    @cached_property
+    def enlarged(self) -> Enlarged:
+        return Enlarged(self.view, self.logits)
+
 
 def read_labels(answers: Sequence[Answer], height: int, width: int) -> tuple[np.ndarray, dict[int, float]]:
     """-> object ids, int32 [H, W], and by object id the mean probability of its pixels (0.0: it has none).
 
-    Where views overlap, their groups are merged; nothing is an object where its group's view does not reach.
+    Logits are enlarged to the image, and the highest counts. Where views overlap, their groups are merged; nothing is
+    an object where its group's view does not reach.
     """
     labels = np.zeros((height, width), np.int32)
     scores: dict[int, float] = {}
     for together in _overlapping(answers):
-        region = _around([answer.view.inside for answer in together])
-        merged = together[0].logits
-        if len(together) > 1:
-            merged = merge_groups([_spread(answer.logits.softmax(dim=0), answer, region) for answer in together])
-        highest, channel = merged.max(dim=0)
-        ids = [0, *(object_id for answer in together for object_id in answer.object_ids)]
-        found = channel > 0
-        total, owners = merged.new_zeros(len(ids)), channel[found]
-        sure = 1 / (merged[:, found] - highest[found]).exp().sum(dim=0)  # of softmax, where it is asked for
-        sums = total.index_add(0, owners, sure).tolist()
-        counts = total.index_add(0, owners, torch.ones_like(sure)).tolist()
-        scores |= {i: s / n if n else 0.0 for i, s, n in zip(ids[1:], sums[1:], counts[1:], strict=True)}
-        # Regions may overlap where views do not: of another's pixels nothing is taken back.
-        labels[region][found.cpu().numpy()] = np.array(ids, np.int32)[owners.cpu().numpy()]
+        ids = np.array([0, *(object_id for answer in together for object_id in answer.object_ids)], np.int32)
+        counts, sums = np.zeros(len(ids)), np.zeros(len(ids))
+        for region in _uncertain(together):
+            channel, sure = _alone(together[0], region) if len(together) == 1 else _merged(together, region)
+            # Regions may overlap where views do not: of another's pixels nothing is taken back.
+            found = channel > 0
+            labels[region][found] = ids[channel[found]]
+            counts += np.bincount(channel[found], minlength=len(ids))
+            sums += np.bincount(channel[found], sure[found], len(ids))
+        means = sums / np.maximum(counts, 1)
+        scores |= dict(zip(ids[1:].tolist(), means[1:].tolist(), strict=True))
     return labels, scores
+
+
+def _uncertain(together: Sequence[Answer]) -> Iterator[Region]:
+    """The parts of the image in which something may be an object; everywhere else the background is certain.
+
+    Between four cells of a map the enlarged logits are their weighted mean. So where the background's is the highest in
+    all of these it is so there. And log(sum(exp)) of differences is convex: the objects of a group together are no more
+    probable there than at one of the cells. If that is less than 1 / (G + 1) in each of G groups, then the merged
+    background, at least 1 - G / (G + 1), is above all of them.
+    """
+    if len(together) == 1:
+        logits = together[0].logits
+        maps = [logits[1:].amax(dim=0) > logits[0]]
+    else:
+        # Slightly less, for rounding.
+        maps = [answer.logits.softmax(dim=0)[0] < 1 - 0.999 / (len(together) + 1) for answer in together]
+    cells = [on_map.cpu().numpy() for on_map in maps]
+    rows, _ = _around([answer.view.inside for answer in together])
+    step = _ROWS.get(together[0].logits.device.type, _ROWS["default"])
+    for top in range(rows.start, rows.stop, step):
+        band = slice(top, min(top + step, rows.stop))
+        parts = []
+        for answer, there in zip(together, cells, strict=True):
+            seen = _shared(band, answer.view.inside[0])
+            if seen.start < seen.stop:
+                columns = answer.enlarged.columns_of(there, seen)
+                parts += [(seen, columns)] if columns.start < columns.stop else []
+        if parts:
+            yield _around(parts)
+
+
+def _alone(answer: Answer, region: Region) -> tuple[np.ndarray, np.ndarray]:
+    """The channel with the highest logit, int64 [rows, columns], and its probability, float32."""
+    logits = answer.enlarged.on(region)
+    highest, channel = logits.max(dim=1)
+    sure = 1 / (logits - highest[:, None]).exp_().sum(dim=1)
+    return channel.cpu().numpy(), sure.cpu().numpy()
+
+
+def _merged(together: Sequence[Answer], region: Region) -> tuple[np.ndarray, np.ndarray]:
+    """The same of all groups' channels one after another, by soft aggregation (DeAOT, PARITY 21), group after group.
+
+    The background's probability is the product of the groups' backgrounds, an object's that in its group, where its
+    view does not reach 0. All are clamped; their logits' softmax is taken, which is each one's odds by their sum.
+    """
+    rows, columns = region
+    size = (rows.stop - rows.start, columns.stop - columns.start)
+    background = torch.ones(size, device=together[0].logits.device)
+    best, channel = torch.full_like(background, _LOWEST), torch.zeros_like(background, dtype=torch.int64)
+    objects = sum(len(answer.object_ids) for answer in together)
+    odds = torch.full_like(background, objects * _LOWEST / (1 - _LOWEST))
+    first = 1
+    for answer in together:
+        seen = tuple(_shared(a, b) for a, b in zip(region, answer.view.inside, strict=True))
+        count = len(answer.object_ids)
+        if all(part.start < part.stop for part in seen):
+            here = tuple(slice(s.start - r.start, s.stop - r.start) for s, r in zip(seen, region, strict=True))
+            probability = answer.enlarged.on(seen).softmax(dim=1)
+            background[here] *= probability[:, 0]
+            own = probability[:, 1:].clamp_(_LOWEST, _HIGHEST)
+            value, index = own.max(dim=1)
+            better = value > best[here]
+            best[here] = torch.where(better, value, best[here])
+            channel[here] = torch.where(better, index + first, channel[here])
+            odds[here] += (own / (1 - own)).sum(dim=1) - count * _LOWEST / (1 - _LOWEST)
+        first += count
+    background.clamp_(_LOWEST, _HIGHEST)
+    channel[best <= background] = 0
+    sure = best / (1 - best) / (odds + background / (1 - background))
+    return channel.cpu().numpy(), sure.cpu().numpy()
 
 
 def paint(labels: np.ndarray, masks: Mapping[int, np.ndarray]) -> None:
@@ -79,22 +154,14 @@ def _overlap(one: Region, other: Region) -> bool:
     return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
 
 
+def _shared(one: slice, other: slice) -> slice:
+    """What both have in common; of no length or less: nothing."""
+    return slice(max(one.start, other.start), min(one.stop, other.stop))
+
+
 def _around(regions: Sequence[Region]) -> Region:
     rows, columns = (
         slice(min(region[axis].start for region in regions), max(region[axis].stop for region in regions))
         for axis in (0, 1)
     )
     return rows, columns
-
-
-def _spread(probability: Tensor, answer: Answer, region: Region) -> Tensor:
-    """Probabilities on a view's pixels -> on those of a region around it, all background where the view is not."""
-    (top, bottom), (left, right) = (
-        (inside.start - whole.start, whole.stop - inside.stop)
-        for inside, whole in zip(answer.view.inside, region, strict=True)
-    )
-    if not any((top, bottom, left, right)):
-        return probability
-    spread = F.pad(probability, (left, right, top, bottom))
-    spread[0] = F.pad(probability[0], (left, right, top, bottom), value=1.0)
-    return spread

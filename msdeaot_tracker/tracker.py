@@ -204,9 +204,8 @@ class Tracker:
         warn_of_hidden(labels, given, [i for i, score in scores.items() if score > 0])
         looked = {i: group.view for group in video.groups for i in group.object_ids}
         video.admit({i: mask_to_box(estimate.mask) for i, estimate in given.items()}, self._new_group)
-        places = {i: None if i in estimates else view.inside for i, view in looked.items()}
         usual = {i: video.expected(i) for i in video.object_ids if i in video.sightings and i not in given}
-        boxes = video.boxes.read(image, labels, video.object_ids, targets, places, usual)
+        boxes = video.boxes.read(image, labels, video.object_ids, targets, usual)
         sure = {i: 1.0 if estimate.confidence is None else estimate.confidence for i, estimate in given.items()}
         scores = {i: s if boxes[i] else 0.0 for i, s in (scores | sure).items()}
         video.note(boxes, scores | dict.fromkeys(given, 1.0))  # where an object was given, there it is

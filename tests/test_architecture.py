@@ -41,7 +41,8 @@ ALLOWED = {
     "onnx_export": BASE | {"models"},
     "views": BASE | {"device"},
     "groups": {"types", "config", "geometry", "boxes", "memory", "views"},
-    "readout": {"types", "geometry", "views"},
+    "enlargement": {"types", "views"},
+    "readout": {"types", "enlargement", "views"},
     "look": {"types", "config", "device", "groups", "memory", "models", "readout", "views"},
     "tracker": BASE
     | {"targets", "images", "boxes", "groups", "readout", "look", "views", "models", "memory"}

@@ -11,9 +11,9 @@ from msdeaot_tracker.geometry import (
     main_parts,
     margins,
     mask_to_box,
-    merge_groups,
     network_size,
     one_hot,
+    spans,
     with_margins,
 )
 
@@ -28,6 +28,15 @@ def test_the_box_of_scattered_pixels_spans_them_all():
     mask = np.zeros((10, 12), bool)
     mask[2, 9] = mask[7, 3] = True
     assert mask_to_box(mask) == Box(3, 2, 7, 6)
+
+
+@pytest.mark.parametrize("ids", [[0, 1], [0, 0, 0, 3, 70000], [5], [0]])
+def test_spans_are_those_of_each_objects_box(ids):
+    labels = np.random.default_rng(0).choice(ids, (9, 23)).astype(np.int32)
+    labels[3:6, 4:20] = ids[-1]  # runs, up to the end of some rows
+    labels[4, 15:] = labels[5, :3] = ids[0]
+    boxes = {i: Box(x.start, y.start, x.stop - x.start, y.stop - y.start) for i, (y, x) in spans(labels).items()}
+    assert boxes == {i: mask_to_box(labels == i) for i in ids if i}
 
 
 def test_main_parts_are_those_with_a_share_of_the_mask():
@@ -104,19 +113,6 @@ def test_one_hot_leaves_unknown_labels_out():
     mask = one_hot(torch.tensor([[[0, 2], [255, 1]]]), objects=2)
     assert mask.shape == (1, 3, 2, 2)
     assert mask.sum(dim=1).tolist() == [[[1, 1], [0, 1]]]
-
-
-def test_merging_groups_follows_the_formula():
-    first = torch.tensor([0.5, 0.3, 0.2])[:, None, None]
-    second = torch.tensor([0.1, 0.9])[:, None, None]
-    merged = merge_groups([first, second])
-    assert torch.allclose(merged.sigmoid().flatten(), torch.tensor([0.05, 0.3, 0.2, 0.9]), atol=1e-6)
-
-
-def test_merged_probabilities_are_clamped():
-    certain = torch.tensor([0.0, 1.0])[:, None, None]
-    merged = merge_groups([certain, certain]).flatten()
-    assert torch.allclose(merged.sigmoid(), torch.tensor([1e-5, 1 - 1e-5, 1 - 1e-5]), atol=1e-7)
 
 
 def test_margins_are_those_of_the_given_box_wherever_the_mask_goes():

@@ -11,6 +11,7 @@ from colour_model import COLOURS, ColourModel, scene
 from msdeaot_tracker import Box, InputError, MaskEstimate, Tracker, TrackerError, load_model, override
 from msdeaot_tracker.boxes import Boxes
 from msdeaot_tracker.config import PRESETS, TrackerConfig, WindowConfig
+from msdeaot_tracker.enlargement import Enlarged
 from msdeaot_tracker.geometry import mask_to_box, rectangle_iou
 from msdeaot_tracker.groups import Sighting, Video
 from msdeaot_tracker.views import POLICIES, Scenery, Sight, View, tiles
@@ -36,6 +37,11 @@ def view_of(rectangle, size, frame, align=True) -> View:
     return View(x, y, w, h, size, frame, align)
 
 
+def enlarged(view: View, logits: torch.Tensor) -> np.ndarray:
+    """[K, h, w] -> [K, ...] on the pixels inside the view."""
+    return Enlarged(view, logits).on(view.inside).transpose(0, 1).numpy()
+
+
 # There and back
 
 ODD = [
@@ -59,7 +65,7 @@ def test_labels_come_back_within_half_a_pixel(rectangle, size, frame, align):
         bottom, right = (int(rng.integers(a + 3, s.stop)) for a, s in ((top, rows), (left, columns)))
         labels[top:bottom, left:right] = 7
         there = view.labels(labels, torch.device("cpu"))
-        back = view.logits(torch.stack([there != 7, there == 7])[None].float() * 20 - 10).argmax(dim=0).numpy()
+        back = enlarged(view, torch.stack([there != 7, there == 7]).float() * 20 - 10).argmax(axis=0)
         assert back.shape == (rows.stop - rows.start, columns.stop - columns.start)
         found = mask_to_box(back)
         expected = (left - columns.start, top - rows.start, right - columns.start, bottom - rows.start)
