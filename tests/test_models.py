@@ -175,13 +175,13 @@ class TestAttention:
             expected = (weights * (value[:, seen] + offset_values[:, inside])).sum(1)
             assert torch.allclose(found[:, at], expected, atol=1e-5)
 
-    @pytest.mark.parametrize("band", [1, 46, 10_000])
-    def test_the_window_does_not_depend_on_how_it_is_cut(self, band, monkeypatch):
+    @pytest.mark.parametrize("tile", [1, 46, 10_000])
+    def test_the_window_does_not_depend_on_how_it_is_cut(self, tile, monkeypatch):
         torch.manual_seed(0)
         query, relative = torch.randn(1, 161, 8), torch.randn(1, 161, 49)
         tokens = LayerTokens(torch.randn(1, 161, 8), torch.randn(1, 161, 4), torch.randn(1, 161, 4), size=(7, 23))
         expected = read_window(query, relative, tokens, 3)
-        monkeypatch.setattr("msdeaot_tracker.models.attention._BAND", {"default": band})
+        monkeypatch.setattr("msdeaot_tracker.models.attention._TILE", {"default": tile})
         assert torch.allclose(read_window(query, relative, tokens, 3), expected, atol=1e-6)
         single = LayerTokens(tokens.key, tokens.value, size=tokens.size)
         found = read_window_with_offsets(query, relative, torch.zeros(1, 49, 4), single, 3)
