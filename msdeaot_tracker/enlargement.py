@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .types import Region
 from .views import View
 
 
@@ -25,21 +24,18 @@ class Axis:
     first: np.ndarray
     last: np.ndarray
 
-    def cells(self, pixels: slice) -> slice:
-        """Those that the pixels are made of."""
-        return slice(int(self.first[pixels.start]), int(self.last[pixels.stop - 1]) + 1)
+    def cells(self, first: int, last: int) -> slice:
+        """Those that the pixels from the first to the last one are made of."""
+        return slice(int(self.first[first]), int(self.last[last]) + 1)
 
-    def pixels(self, cells: np.ndarray) -> slice:
-        """The pixels from the first to the last that one of these cells, bool [cells], has a part in."""
-        there = np.flatnonzero(cells)
-        if not len(there):
-            return slice(0, 0)
-        return slice(int(np.searchsorted(self.last, there[0])), int(np.searchsorted(self.first, there[-1], "right")))
+    def pixels(self, cells: np.ndarray) -> np.ndarray:
+        """bool [pixels]: in which one of these cells, bool [cells], has a part."""
+        return cells[self.first] | cells[self.last]
 
 
 @lru_cache(maxsize=32)
 def _axis(pixels: int, cells: int, align_corners: bool, device: torch.device) -> Axis:
-    one_by_one = torch.eye(cells)[None, None]
+    one_by_one = torch.eye(cells, dtype=torch.float32)[None, None]
     # An enlargement of each cell alone: so the weights are torch's own. Across it stays what it is.
     weights = F.interpolate(one_by_one, (pixels, cells), mode="bilinear", align_corners=align_corners)[0, 0]
     there = weights.numpy() > 0
@@ -53,32 +49,23 @@ class Enlarged:
     view: View
     on_map: Tensor
 
-    def on(self, region: Region) -> Tensor:
-        """[rows, K, columns] on these pixels, which are `inside` the view."""
-        (down, rows), (across, columns) = self._along(region)
-        high, wide = down.cells(rows), across.cells(columns)
-        part = self.on_map[:, high, wide].transpose(0, 1) @ across.weights[columns, wide].T  # [cells, K, columns]
+    def on(self, rows: slice, columns: np.ndarray) -> Tensor:
+        """[rows, K, columns] on these pixels of the image, `inside` the view; columns: int [n], rising."""
+        down, across = self._axes
+        rows, columns = slice(rows.start - self.view.top, rows.stop - self.view.top), columns - self.view.left
+        high, wide = down.cells(rows.start, rows.stop - 1), across.cells(columns[0], columns[-1])
+        weights = across.weights[torch.from_numpy(columns).to(across.weights.device), wide]
+        part = self.on_map[:, high, wide].transpose(0, 1) @ weights.T  # [cells, K, columns]
         return (down.weights[rows, high] @ part.flatten(1)).unflatten(1, part.shape[1:])
 
-    def columns_of(self, cells: np.ndarray, rows: slice) -> slice:
-        """Of these rows, the columns from the first to the last pixel in which one of these cells has a part.
-
-        cells: bool [h, w]. Rows and columns are the image's, those `inside` the view alone.
-        """
-        inside = self.view.inside
-        (down, rows), (across, columns) = self._along((rows, inside[1]))
-        seen = across.pixels(cells[down.cells(rows)].any(axis=0))
-        start, stop = (min(max(at, columns.start), columns.stop) + self.view.left for at in (seen.start, seen.stop))
-        return slice(start, stop)
-
-    def _along(self, region: Region) -> tuple[tuple[Axis, slice], tuple[Axis, slice]]:
-        """Of each axis, its enlargement to the whole view, and the region counted from the view's first pixel."""
-        rows, columns = region
-        (down, across), view = self._axes, self.view
-        return (
-            (down, slice(rows.start - view.top, rows.stop - view.top)),
-            (across, slice(columns.start - view.left, columns.stop - view.left)),
-        )
+    def columns_of(self, cells: np.ndarray, rows: slice) -> np.ndarray:
+        """bool [W]: where one of these cells, bool [h, w], has a part in the rows; W and rows are the image's."""
+        down, across = self._axes
+        there = cells[down.cells(rows.start - self.view.top, rows.stop - 1 - self.view.top)].any(axis=0)
+        _, columns = self.view.inside
+        found = np.zeros(self.view.frame[1], bool)
+        found[columns] = across.pixels(there)[columns.start - self.view.left : columns.stop - self.view.left]
+        return found
 
     @cached_property
     def _axes(self) -> tuple[Axis, Axis]:

@@ -42,20 +42,19 @@ def read_labels(answers: Sequence[Answer], height: int, width: int) -> tuple[np.
     for together in _overlapping(answers):
         ids = np.array([0, *(object_id for answer in together for object_id in answer.object_ids)], np.int32)
         counts, sums = np.zeros(len(ids)), np.zeros(len(ids))
-        for region in _uncertain(together):
-            channel, sure = _alone(together[0], region) if len(together) == 1 else _merged(together, region)
-            # Regions may overlap where views do not: of another's pixels nothing is taken back.
-            found = channel > 0
-            labels[region][found] = ids[channel[found]]
-            counts += np.bincount(channel[found], minlength=len(ids))
-            sums += np.bincount(channel[found], sure[found], len(ids))
+        for rows, columns in _uncertain(together, width):
+            channel, sure = _alone(*together, rows, columns) if len(together) == 1 else _merged(together, rows, columns)
+            # What others found, whose views overlap none of these, stays.
+            labels[rows, columns] = np.where(channel > 0, ids[channel], labels[rows, columns])
+            counts += np.bincount(channel.ravel(), minlength=len(ids))
+            sums += np.bincount(channel.ravel(), sure.ravel(), len(ids))
         means = sums / np.maximum(counts, 1)
         scores |= dict(zip(ids[1:].tolist(), means[1:].tolist(), strict=True))
     return labels, scores
 
 
-def _uncertain(together: Sequence[Answer]) -> Iterator[Region]:
-    """The parts of the image in which something may be an object; everywhere else the background is certain.
+def _uncertain(together: Sequence[Answer], width: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows, and columns of them, in which something may be an object; everywhere else the background is certain.
 
     Between four cells of a map the enlarged logits are their weighted mean. So where the background's is the highest in
     all of these it is so there. And log(sum(exp)) of differences is convex: the objects of a group together are no more
@@ -69,47 +68,43 @@ def _uncertain(together: Sequence[Answer]) -> Iterator[Region]:
         # Slightly less, for rounding.
         maps = [answer.logits.softmax(dim=0)[0] < 1 - 0.999 / (len(together) + 1) for answer in together]
     cells = [on_map.cpu().numpy() for on_map in maps]
-    rows, _ = _around([answer.view.inside for answer in together])
+    bands = [answer.view.inside[0] for answer in together]
     step = _ROWS.get(together[0].logits.device.type, _ROWS["default"])
-    for top in range(rows.start, rows.stop, step):
-        band = slice(top, min(top + step, rows.stop))
-        parts = []
-        for answer, there in zip(together, cells, strict=True):
-            seen = _shared(band, answer.view.inside[0])
-            if seen.start < seen.stop:
-                columns = answer.enlarged.columns_of(there, seen)
-                parts += [(seen, columns)] if columns.start < columns.stop else []
-        if parts:
-            yield _around(parts)
+    for top in range(min(band.start for band in bands), max(band.stop for band in bands), step):
+        columns = np.zeros(width, bool)
+        for answer, band, there in zip(together, bands, cells, strict=True):
+            rows = _shared(slice(top, top + step), band)
+            if rows.start < rows.stop:
+                columns |= answer.enlarged.columns_of(there, rows)
+        if columns.any():
+            yield slice(top, min(top + step, max(band.stop for band in bands))), np.flatnonzero(columns)
 
 
-def _alone(answer: Answer, region: Region) -> tuple[np.ndarray, np.ndarray]:
+def _alone(answer: Answer, rows: slice, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The channel with the highest logit, int64 [rows, columns], and its probability, float32."""
-    logits = answer.enlarged.on(region)
+    logits = answer.enlarged.on(rows, columns)
     highest, channel = logits.max(dim=1)
     sure = 1 / (logits - highest[:, None]).exp_().sum(dim=1)
     return channel.cpu().numpy(), sure.cpu().numpy()
 
 
-def _merged(together: Sequence[Answer], region: Region) -> tuple[np.ndarray, np.ndarray]:
+def _merged(together: Sequence[Answer], rows: slice, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The same of all groups' channels one after another, by soft aggregation (DeAOT, PARITY 21), group after group.
 
     The background's probability is the product of the groups' backgrounds, an object's that in its group, where its
     view does not reach 0. All are clamped; their logits' softmax is taken, which is each one's odds by their sum.
     """
-    rows, columns = region
-    size = (rows.stop - rows.start, columns.stop - columns.start)
-    background = torch.ones(size, device=together[0].logits.device)
+    background = together[0].logits.new_ones(rows.stop - rows.start, len(columns))
     best, channel = torch.full_like(background, _LOWEST), torch.zeros_like(background, dtype=torch.int64)
     objects = sum(len(answer.object_ids) for answer in together)
     odds = torch.full_like(background, objects * _LOWEST / (1 - _LOWEST))
     first = 1
     for answer in together:
-        seen = tuple(_shared(a, b) for a, b in zip(region, answer.view.inside, strict=True))
-        count = len(answer.object_ids)
-        if all(part.start < part.stop for part in seen):
-            here = tuple(slice(s.start - r.start, s.stop - r.start) for s, r in zip(seen, region, strict=True))
-            probability = answer.enlarged.on(seen).softmax(dim=1)
+        count, (inside, across) = len(answer.object_ids), answer.view.inside
+        seen, (left, right) = _shared(rows, inside), np.searchsorted(columns, (across.start, across.stop))
+        if seen.start < seen.stop and left < right:
+            here = slice(seen.start - rows.start, seen.stop - rows.start), slice(left, right)
+            probability = answer.enlarged.on(seen, columns[left:right]).softmax(dim=1)
             background[here] *= probability[:, 0]
             own = probability[:, 1:].clamp_(_LOWEST, _HIGHEST)
             value, index = own.max(dim=1)
@@ -157,11 +152,3 @@ def _overlap(one: Region, other: Region) -> bool:
 def _shared(one: slice, other: slice) -> slice:
     """What both have in common; of no length or less: nothing."""
     return slice(max(one.start, other.start), min(one.stop, other.stop))
-
-
-def _around(regions: Sequence[Region]) -> Region:
-    rows, columns = (
-        slice(min(region[axis].start for region in regions), max(region[axis].stop for region in regions))
-        for axis in (0, 1)
-    )
-    return rows, columns

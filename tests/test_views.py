@@ -39,7 +39,8 @@ def view_of(rectangle, size, frame, align=True) -> View:
 
 def enlarged(view: View, logits: torch.Tensor) -> np.ndarray:
     """[K, h, w] -> [K, ...] on the pixels inside the view."""
-    return Enlarged(view, logits).on(view.inside).transpose(0, 1).numpy()
+    rows, columns = view.inside
+    return Enlarged(view, logits).on(rows, np.arange(columns.start, columns.stop)).transpose(0, 1).numpy()
 
 
 # There and back
