@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .boxes import Boxes
-from .config import WindowConfig
+from .config import MemoryConfig, WindowConfig
 from .geometry import completed, shifted, towards
 from .memory import Memory
 from .types import Box, MapSize
@@ -164,6 +164,16 @@ class Video:
                 self.sightings[object_id] = last.followed(now, window, whole)
             else:
                 self.sightings[object_id] = last._replace(age=last.age + 1)
+
+    def well_seen(self, boxes: Mapping[int, Box | None], scores: Mapping[int, float], memory: MemoryConfig) -> set[int]:
+        """The objects that are seen so well on this frame that it may be remembered for long (`memory.sure_…`)."""
+
+        def is_steady(object_id: int, limit: float) -> bool:
+            box, last = boxes[object_id], self.sightings[object_id]
+            return box is not None and not last.age and _is_alike(box, last.box, limit)
+
+        limit = memory.sure_change
+        return {i for i in boxes if scores[i] >= memory.sure_score and (limit is None or is_steady(i, limit))}
 
     def admit(self, objects: Mapping[int, Box], found: Callable[[], ObjectGroup]) -> None:
         """Each new object joins the first group that has a slot and a view for it; `found` makes another group.
