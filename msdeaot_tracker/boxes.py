@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .config import TrackerConfig
-from .geometry import Margins, main_parts, margins, mask_to_box, spans, with_margins
+from .geometry import Margins, main_box, margins, mask_to_box, spans, with_margins
 from .initializers import BoxRefiner
 from .types import Box, Points, Region
 
@@ -70,10 +70,11 @@ class Boxes:
         """
         rows, columns = span
         mask, share, growth = labels[span] == object_id, self._config.box_share, self._config.box_growth
-        if not exact and (share > 0 or growth is not None):
+        if exact or (share == 0 and growth is None):
+            box = mask_to_box(mask)
+        else:
             last = usual and usual._replace(x=usual.x - columns.start, y=usual.y - rows.start)
-            mask = main_parts(mask, share, last=last, growth=growth)
-        box = mask_to_box(mask)
+            box = main_box(mask, share, last=last, growth=growth)
         return box._replace(x=box.x + columns.start, y=box.y + rows.start)
 
     def _note_margins(self, boxes: Mapping[int, Box | None], targets: Mapping[int, Box | np.ndarray | Points]) -> None:

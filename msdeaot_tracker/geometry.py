@@ -58,32 +58,48 @@ def main_parts(mask: np.ndarray, share: float, *, last: Box | None = None, growt
     else the largest, and the others as far as a rectangle of `growth` times that area, or that part's, holds them: what
     is farther off is another thing that looks like it.
     """
-    count, parts, statistics, _ = cv2.connectedComponentsWithStats(np.asarray(mask, np.uint8), connectivity=8)
-    if count <= 2:
-        return parts > 0
-    areas = statistics[:, cv2.CC_STAT_AREA]
-    areas[0] = 0  # the background
-    if last is not None and growth is not None:
-        areas[~_near(statistics, last, growth)] = 0
-    kept = areas >= max(min(share * areas.sum(), areas.max()), 1)
+    kept, parts, _ = _main(mask, share, last, growth)
     return kept[parts]
 
 
-def _near(statistics: np.ndarray, last: Box, growth: float) -> np.ndarray:
-    """Which of these parts of a mask, as OpenCV describes them and the first of no area, are those of one object."""
-    boxes = [Box(*map(int, row[:4])) for row in statistics]
-    by_area = [int(i) for i in np.argsort(-statistics[:, cv2.CC_STAT_AREA], kind="stable")[:-1]]
-    there = {i: rectangle_iou(boxes[i], last) for i in by_area}
-    first = max(there, key=there.get)
+def main_box(mask: np.ndarray, share: float, *, last: Box | None = None, growth: float | None = None) -> Box | None:
+    """The smallest upright rectangle of the mask's `main_parts`, None when it is empty."""
+    kept, _, statistics = _main(mask, share, last, growth)
+    return hull([Box(*row[:4]) for row in statistics[kept].tolist()]) if kept.any() else None
+
+
+def _main(
+    mask: np.ndarray, share: float, last: Box | None, growth: float | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each part whether it is a main one, the background at first; the map of them, and OpenCV's statistics."""
+    count, parts, statistics, _ = cv2.connectedComponentsWithStats(np.asarray(mask, np.uint8), connectivity=8)
+    areas = statistics[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0  # the background
+    if count > 2 and last is not None and growth is not None:
+        areas[~_near(statistics[:, :4], areas, last, growth)] = 0
+    return areas >= max(min(share * areas.sum(), areas.max()), 1), parts, statistics
+
+
+def _near(rectangles: np.ndarray, areas: np.ndarray, last: Box, growth: float) -> np.ndarray:
+    """Which of these parts of a mask, (x, y, w, h) each, the first of no area, are those of one object."""
+    x, y, w, h = rectangles.T
+    by_area = np.argsort(-areas, kind="stable")[:-1]
+    across = np.minimum(x + w, last.x + last.w) - np.maximum(x, last.x)
+    shared = across.clip(0) * (np.minimum(y + h, last.y + last.h) - np.maximum(y, last.y)).clip(0)
+    there = shared / (w * h + last.w * last.h - shared)
+    first = max(by_area, key=there.__getitem__)
     if there[first] < _THERE:
         first = by_area[0]
-    near, around = np.zeros(len(boxes), bool), boxes[first]
-    near[first] = True
+    around = Box(*rectangles[first].tolist())
     limit = growth * max(last.w * last.h, around.w * around.h)
-    for i in by_area:
-        wider = hull([around, boxes[i]])
+    right, bottom = np.maximum(x + w, around.x + around.w), np.maximum(y + h, around.y + around.h)
+    alone = (right - np.minimum(x, around.x)) * (bottom - np.minimum(y, around.y))  # of both, if no other joins them
+    near = np.zeros(len(rectangles), bool)
+    for i in by_area[alone[by_area] <= limit]:
+        wider = hull([around, Box(*rectangles[i].tolist())])
         if wider.w * wider.h <= limit:
             near[i], around = True, wider
+    near[first] = True
     return near
 
 

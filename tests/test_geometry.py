@@ -8,6 +8,7 @@ from msdeaot_tracker import Box, InputError
 from msdeaot_tracker.geometry import (
     box_to_mask,
     clip_box,
+    main_box,
     main_parts,
     margins,
     mask_to_box,
@@ -67,6 +68,15 @@ def test_of_parts_too_far_off_for_one_object_the_one_in_its_place_counts():
     assert mask_to_box(main_parts(mask, 0.3, last=object_, growth=2.0)) == object_  # little beside the other
     assert box(object_, 1e3) == box(object_, None) == box(None, 2.0) == mask_to_box(mask)
     assert box(Box(10, 20, 10, 6), 1.5) == Box(10, 20, 10, 6) and box(Box(10, 20, 10, 6), 3.5) == object_
+
+
+@pytest.mark.parametrize("settings", [{}, {"last": Box(20, 10, 12.5, 9), "growth": 1.5}])
+def test_the_main_box_is_that_of_the_main_parts(settings):
+    random = np.random.default_rng(0)
+    for share in (0.0, 0.2, 0.9):
+        mask = random.random((40, 60)) < 0.2
+        assert main_box(mask, share, **settings) == mask_to_box(main_parts(mask, share, **settings))
+    assert main_box(np.zeros((4, 5), bool), 0.2, **settings) is None
 
 
 def test_a_box_partly_outside_is_clipped_with_a_warning(caplog):
