@@ -195,6 +195,18 @@ class TestAttention:
         monkeypatch.setattr("msdeaot_tracker.models.attention._LOGITS", {"default": limit})
         assert torch.allclose(attend(query, key, [value]), expected, atol=1e-6)
 
+    @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+    @pytest.mark.parametrize("tokens", [31, 5000])
+    def test_global_attention_is_the_same_in_inference(self, tokens, dtype, tolerance):
+        """Where products may be computed in other ways, of one batch."""
+        torch.manual_seed(0)
+        query, key, value = (torch.randn(1, n, 8).to(dtype) for n in (17, tokens, tokens))
+        expected = (query.float() @ key.float().transpose(1, 2) / 8**0.5).softmax(-1) @ value.float()
+        with torch.inference_mode():
+            found = attend(query, key, [value, value])
+        assert found.dtype == dtype
+        assert torch.allclose(found.float(), torch.cat([expected, expected], dim=-1), atol=tolerance)
+
 
 def test_a_mask_needs_no_channels_of_objects_that_are_not_there():
     model = build("msdeaot-small")

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..types import LayerTokens, MapSize
+from .linear import similarity, weighted
 
 # Elements of one block of logits; blocks bound the memory of long reads and stay in the CPU's cache.
-_LOGITS = {"cpu": 1 << 22, "default": 1 << 25}
+_LOGITS = {"cpu": 1 << 23, "default": 1 << 25}
 _ROWS = {"cpu": 512, "default": 1 << 25}  # of such a block, at most
 _NOWHERE = float("-inf")  # logit of a cell that is out of reach
 # Queries of one tile of the windowed read: the smaller it is, the less work is wasted on keys that are too far.
@@ -31,9 +32,9 @@ def attend(query: Tensor, key: Tensor, values: Iterable[Tensor]) -> Tensor:
     fits = _limit(_LOGITS, query) // (key.shape[0] * key.shape[1])
     rows = query.shape[1] if whole else max(1, min(_limit(_ROWS, query), fits))
     blocks = []
-    for block in scaled.split(rows, dim=1):
-        weights = (block @ key.transpose(1, 2)).softmax(dim=-1)
-        blocks.append(torch.cat([weights @ value for value in values], dim=-1))
+    for part in _spread(query.shape[1], rows):
+        weights = similarity(scaled[:, part], key).softmax(dim=-1)
+        blocks.append(torch.cat([weighted(weights, value) for value in values], dim=-1))
     return torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0]
 
 
@@ -48,10 +49,10 @@ def read_window(query: Tensor, relative: Tensor, tokens: LayerTokens, radius: in
     values = torch.cat([tokens.value, tokens.id_value], dim=-1).unflatten(1, tokens.size)
 
     def read(tile: _Tile) -> Tensor:
-        logits = query[tile.inside].flatten(1, 2) @ key[tile.seen].flatten(1, 2).transpose(1, 2)
+        logits = similarity(query[tile.inside].flatten(1, 2), key[tile.seen].flatten(1, 2))
         bias = _place_offsets(relative[tile.inside], radius)[tile.reach]
         logits.view(bias.shape).add_(bias)
-        return logits.softmax(dim=-1) @ values[tile.seen].flatten(1, 2)
+        return weighted(logits.softmax(dim=-1), values[tile.seen].flatten(1, 2))
 
     return _by_tiles(read, query, radius)
 
@@ -67,7 +68,7 @@ def read_window_with_offsets(
     key, value = (x.unflatten(1, tokens.size) for x in (tokens.key, tokens.value))
 
     def read(tile: _Tile) -> Tensor:
-        logits = query[tile.inside].flatten(1, 2) @ key[tile.seen].flatten(1, 2).transpose(1, 2)
+        logits = similarity(query[tile.inside].flatten(1, 2), key[tile.seen].flatten(1, 2))
         logits = logits.unflatten(1, tile.shape).unflatten(3, key[tile.seen].shape[1:3])
         near = (_take_offsets(logits, tile.reach, radius) + relative[tile.inside]).softmax(dim=-1)
         weights = _place_offsets(near, radius, around=0.0)[tile.reach].flatten(3).flatten(1, 2)
@@ -103,6 +104,7 @@ def _cut(size: MapSize, cells: int) -> tuple[list[slice], list[slice]]:
 
 
 def _spread(length: int, most: int) -> list[slice]:
+    """Parts of at most so many, of the same length but for the last."""
     step = -(-length // -(-length // most))
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
