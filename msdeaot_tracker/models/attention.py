@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -88,25 +89,17 @@ class _Tile(NamedTuple):
 
 def _by_tiles(read: Callable[[_Tile], Tensor], query: Tensor, radius: int) -> Tensor:
     """What is read for each tile, [B, R C, Cv], on the whole map: query [B, h, w, Ck] -> [B, h w, Cv]."""
-    rows, columns = _cut(query.shape[1:3], _limit(_TILE, query))
-    bands = []
-    for down in rows:
-        tiles = [_tile(query.shape[1:3], (down, across), radius) for across in columns]
-        bands.append(torch.cat([read(tile).unflatten(1, tile.shape) for tile in tiles], dim=2))
+    rows = _tiles(tuple(query.shape[1:3]), radius, _limit(_TILE, query))
+    bands = [torch.cat([read(tile).unflatten(1, tile.shape) for tile in tiles], dim=2) for tiles in rows]
     return torch.cat(bands, dim=1).flatten(1, 2)
 
 
-def _cut(size: MapSize, cells: int) -> tuple[list[slice], list[slice]]:
-    """The rows and columns of tiles much alike, close to squares of at most so many cells."""
+@lru_cache(maxsize=64)
+def _tiles(size: MapSize, radius: int, cells: int) -> list[list[_Tile]]:
+    """A map's tiles, much alike and close to squares of at most so many cells, row by row."""
     down = _spread(size[0], max(1, round(cells**0.5)))
     across = _spread(size[1], max(1, cells // (down[0].stop - down[0].start)))
-    return down, across
-
-
-def _spread(length: int, most: int) -> list[slice]:
-    """Parts of at most so many, of the same length but for the last."""
-    step = -(-length // -(-length // most))
-    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
+    return [[_tile(size, (rows, columns), radius) for columns in across] for rows in down]
 
 
 def _tile(size: MapSize, inside: tuple[slice, slice], radius: int) -> _Tile:
@@ -115,6 +108,12 @@ def _tile(size: MapSize, inside: tuple[slice, slice], radius: int) -> _Tile:
     reach = [slice(n.start - s.start + radius, n.stop - s.start + radius) for s, n in zip(inside, seen, strict=True)]
     rows, columns = (s.stop - s.start for s in inside)
     return _Tile((rows, columns), (whole, *inside), (whole, *seen), (whole, whole, whole, *reach))
+
+
+def _spread(length: int, most: int) -> list[slice]:
+    """Parts of at most so many, of the same length but for the last."""
+    step = -(-length // -(-length // most))
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
 def _place_offsets(relative: Tensor, radius: int, around: float = _NOWHERE) -> Tensor:
