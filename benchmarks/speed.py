@@ -88,8 +88,10 @@ def company(processes: int) -> Iterator[None]:
             other.wait()
 
 
-def measure(model: MSDeAOT, size: tuple[int, int], objects: int, memory: int, frames: int) -> dict[str, float]:
-    """Median seconds per frame, in all and by part, once `memory` frames are held."""
+def measure(
+    model: MSDeAOT, size: tuple[int, int], objects: int, memory: int, frames: int, operators: int = 0
+) -> tuple[dict[str, float], list[str]]:
+    """Median seconds per frame, in all and by part, once `memory` frames are held; and the dearest operators' lines."""
     settings = replace(model.preset.memory, long_term_gap=1, long_term_max=memory)
     tracker = Tracker(model, initializer="box", preset=replace(model.preset, memory=settings))
     runs: dict[str, list[float]] = defaultdict(list)
@@ -109,7 +111,21 @@ def measure(model: MSDeAOT, size: tuple[int, int], objects: int, memory: int, fr
                 runs[part].append(spent[part])
             runs["resize/IO"].append(total - sum(spent.values()))
             runs["total"].append(total)
-    return {part: statistics.median(seconds) for part, seconds in runs.items()}
+        lines = dearest(lambda: tracker.track(read(path)), operators) if operators else []
+    return {part: statistics.median(seconds) for part, seconds in runs.items()}, lines
+
+
+def dearest(step: Callable[[], object], count: int) -> list[str]:
+    """Of one frame: the operators of torch that take longest by themselves on the CPU, and their share of all."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        step()
+    found = sorted(profile.key_averages(), key=lambda each: -each.self_cpu_time_total)
+    whole = sum(each.self_cpu_time_total for each in found)
+    return [
+        f"    {each.key:<40}{each.count:>6} calls{each.self_cpu_time_total / 1e6:>9.4f} s"
+        f"{each.self_cpu_time_total / whole:>7.1%}"
+        for each in found[:count]
+    ]
 
 
 def read(path: Path) -> np.ndarray:
@@ -170,6 +186,7 @@ def main() -> int:
     parser.add_argument(
         "--busy", type=int, default=0, metavar="N", help="so many other processes compute meanwhile, one thread each"
     )
+    parser.add_argument("--operators", type=int, default=0, metavar="N", help="print the N dearest of a frame as well")
     arguments = parser.parse_args()
     if min(arguments.objects + arguments.memory + [arguments.frames]) < 1:
         parser.error("--objects, --memory and --frames start at 1")
@@ -193,9 +210,9 @@ def main() -> int:
         for name in arguments.presets:
             model = prepared(name, settings, device)
             for size, objects, memory in itertools.product(arguments.sizes, arguments.objects, arguments.memory):
-                took = measure(model, size, objects, memory, arguments.frames)
+                took, lines = measure(model, size, objects, memory, arguments.frames, arguments.operators)
                 row = f"{name:<14}{f'{size[1]}x{size[0]}':>10}{objects:>9}{memory:>8}{took['total']:>9.3f}"
-                print(row + "".join(f"{took[part]:>15.3f}" for part in PARTS), flush=True)
+                print("\n".join([row + "".join(f"{took[part]:>15.3f}" for part in PARTS), *lines]), flush=True)
     return 0
 
 
