@@ -42,10 +42,12 @@ class ModelConfig:
 class MemoryConfig:
     long_term_gap: int | None = 5  # frames between long-term writes; None: only reference frames are kept
     long_term_max: int | None = 8  # frames held in long-term memory (or per object), references counted; None: no bound
-    # Only frames are written that the tracker is sure of: on which each object of a group has at least this score, and
-    # a box of at most that many times its usual area and no less than that part of it; None: whatever box it has
+    # Only frames are written that the tracker is sure of: on which each object of a group has at least this score, a
+    # box of at most that many times its usual area and no less than that part of it (None: whatever box it has), and
+    # fills its box at least so much as it did where it was given, times this: leaks stretch boxes more than masks
     sure_score: float = 0.0
     sure_change: float | None = None
+    sure_fill: float = 0.0
     short_term_lag: int = 1  # the short-term frame is this many frames back
     policy: Literal["oldest", "second_oldest", "per_object"] = "oldest"  # who leaves a full memory (memory.STORES)
 
@@ -66,6 +68,7 @@ class WindowConfig:
     below: float = 40.0  # pixels of the network on the full frame; smaller objects get a window (auto)
     hysteresis: float = 1.6  # factor above or below that before the full frame and a window change places (auto)
     score: float = 0.6  # an object with a lower score counts as missing
+    trust: float = 0.9  # and one whose score of late is less than this part of its usual one: it may be something else
     patience: int = 5  # frames that objects are missing before their window grows, and before it grows again (auto)
     growth: float = 2.0  # of the window's side, each time (auto)
     tiles: int = 24  # windows, at most, that a frame is looked through in for objects that stay missing; 0: none (auto)
@@ -86,6 +89,8 @@ class TrackerConfig:
     # Times the usual area of an object that the box of a mask in several parts may have; parts too far off for that do
     # not count; None: any
     box_growth: float | None = None
+    # What a mask lacks of an object's usual size its box gets from pixels of at least this probability; 0.5: nothing
+    box_probability: float = 0.5
     box_margins: bool = False  # the room that an object's first mask left in the box it was given by stays around it
     refine_every: int | None = (
         None  # frames; how often the initializer is asked about the current box; None: never again
@@ -97,6 +102,8 @@ class TrackerConfig:
             raise InputError(f"tracker.refine_every={self.refine_every}: a number of frames, at least 1, or None")
         if not 0 <= self.box_share <= 1:
             raise InputError(f"tracker.box_share={self.box_share}: a share from 0 to 1")
+        if not 0 < self.box_probability <= 0.5:
+            raise InputError(f"tracker.box_probability={self.box_probability}: a probability above 0, up to 0.5")
         if self.box_growth is not None and not self.box_growth >= 1:
             raise InputError(f"tracker.box_growth={self.box_growth}: times the usual area, at least 1, or None")
 
@@ -136,6 +143,8 @@ def _aot(name: str, encoder: str, layers: int, gap: int | None, align_corners: b
 
 # The report leaves the 4x features out, uses the 16x features twice, and has 2 + 1 layers (section 2.2).
 _REPORT_STAGES = (Stage(16, 2, 256), Stage(16, 0, 256), Stage(8, 1, 128, memory_stride=2))
+
+_OWN = TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_growth=1.5, box_probability=0.1, box_margins=True)
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
@@ -187,7 +196,7 @@ PRESETS: dict[str, Preset] = {
             ),
             # Reference frames alone: what is remembered of others holds this model's leaks (docs/training.md).
             MemoryConfig(long_term_gap=None),
-            TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_growth=1.5, box_margins=True),
+            _OWN,
             weights="msdeaot-small.safetensors",
         ),
         Preset(
@@ -201,9 +210,9 @@ PRESETS: dict[str, Preset] = {
                 ),
                 dropout=0.0,
             ),
-            # The same: with a gap of 5 masks gain, and boxes that leak are lost (docs/training.md).
-            MemoryConfig(long_term_gap=None),
-            TrackerConfig(long_edge=480, view="auto", box_share=0.2, box_growth=1.5, box_margins=True),
+            # Of other frames only those it is sure of: where leaks are remembered, boxes are lost (docs/training.md).
+            MemoryConfig(long_term_max=4, sure_score=0.9, sure_change=1.6, sure_fill=0.85),
+            _OWN,
             weights="msdeaot-lite.safetensors",
         ),
     )

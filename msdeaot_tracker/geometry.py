@@ -103,6 +103,15 @@ def _near(rectangles: np.ndarray, areas: np.ndarray, last: Box, growth: float) -
     return near
 
 
+def share_inside(labels: np.ndarray, object_id: int, box: Box | None) -> float:
+    """Of a box's area what an object's pixels cover in it, in [0, 1]; labels: int [H, W]. None: 0."""
+    if box is None or not box.w * box.h > 0:
+        return 0.0
+    top, left = max(math.floor(box.y), 0), max(math.floor(box.x), 0)
+    inside = labels[top : math.ceil(box.y + box.h), left : math.ceil(box.x + box.w)]
+    return min(np.count_nonzero(inside == object_id) / (box.w * box.h), 1.0)
+
+
 def hull(boxes: Sequence[Box]) -> Box:
     """The smallest rectangle that holds these, at least one."""
     left, top = min(box.x for box in boxes), min(box.y for box in boxes)
@@ -119,6 +128,23 @@ def completed(box: Box, whole: Box, height: int, width: int) -> Box:
     if y <= 0 or y + h >= height:
         bottom, h = y + h, max(h, whole.h)
         y = bottom - h if y <= 0 else y
+    return Box(x, y, w, h)
+
+
+def grown(box: Box, wider: Box, width: float, height: float) -> Box:
+    """The box, grown in a wider one that holds it until it is so wide and so high, or as that one is.
+
+    Both sides of a pair go the same part of their way to the wider one's.
+    """
+    sides = []
+    for start, length, low, most, wanted in (
+        (box.x, box.w, wider.x, wider.w, width),
+        (box.y, box.h, wider.y, wider.h, height),
+    ):
+        reached = min(max(wanted, length), most)
+        part = (reached - length) / (most - length) if most > length else 0.0
+        sides.append((start - part * (start - low), reached))
+    (x, w), (y, h) = sides
     return Box(x, y, w, h)
 
 

@@ -3,50 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .boxes import Boxes
-from .config import MemoryConfig, WindowConfig
-from .geometry import completed, shifted, towards
+from .config import MemoryConfig
+from .geometry import completed, share_inside
 from .memory import Memory
-from .types import Box, MapSize
-from .views import POLICIES, Policy, Scenery, Sight, View
-
-
-class Sighting(NamedTuple):
-    box: Box  # where an object was last seen well, in pixels, of its usual size; it may reach beyond the image
-    age: int = 0  # frames since then
-    # Pixels that it then moved each frame, to the right and down; None: it was found again there, and then not yet seen
-    step: tuple[float, float] | None = (0.0, 0.0)
-
-    def after(self, frames: int, size: MapSize) -> Box:
-        """Where it is so many frames later if it moves on, though not out of an image of this height and width."""
-        across, down = self.step or (0.0, 0.0)
-        return shifted(self.box, frames * across, frames * down, *size)
-
-    def followed(self, now: Box, window: WindowConfig, whole: bool) -> Sighting:
-        """Of the next frame, on which the object is well seen at `now`; whole: of its size, so its middle is known.
-
-        One that was missing for long, and is found, counts as missing there until it is seen twice in a row: the view
-        stays wide, as its way is not known, and it may be something else.
-        """
-        just_found = self.step is None and self.age == window.patience
-        if self.age >= window.patience and not just_found:
-            return Sighting(now, window.patience, None)
-        if self.age and not just_found:
-            return Sighting(now)
-        before, after = ((box.x + box.w / 2, box.y + box.h / 2) for box in (self.box, now))
-        moved = [b - a if whole else 0.0 for a, b in zip(before, after, strict=True)]
-        across, down = (
-            window.inertia * old + (1 - window.inertia) * new
-            for old, new in zip(self.step or (0.0, 0.0), moved, strict=True)
-        )
-        return Sighting(now, step=(across, down))
+from .sightings import Sighting, is_alike
+from .types import Box
+from .views import POLICIES, Policy, Scenery, Sight, View, choose, searched
 
 
 class Reference(NamedTuple):
@@ -55,6 +26,7 @@ class Reference(NamedTuple):
     frame_index: int
     picture: Tensor  # float32 [1, 3, h, w]
     labels: Tensor  # float32 [h, w], object ids
+    again: bool = False  # it is another view of the one before
 
     def without(self, object_ids: Iterable[int]) -> Reference:
         gone = torch.tensor(sorted(object_ids), device=self.labels.device, dtype=self.labels.dtype)
@@ -135,10 +107,12 @@ class Video:
     frame_index: int = 0
     groups: list[ObjectGroup] = field(default_factory=list)
     sightings: dict[int, Sighting] = field(default_factory=dict)
+    fills: dict[int, float] = field(default_factory=dict)  # of its box, what an object covered where it was given
 
     def copy(self) -> Video:
         groups = [group.copy() for group in self.groups]
-        return Video(self.scenery, self.boxes.copy(), self.frame_index, groups, dict(self.sightings))
+        known = dict(self.sightings), dict(self.fills)
+        return Video(self.scenery, self.boxes.copy(), self.frame_index, groups, *known)
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -151,29 +125,37 @@ class Video:
         for object_id in object_ids:
             self.boxes.forget(object_id)
             self.sightings.pop(object_id, None)
+            self.fills.pop(object_id, None)
 
     def note(self, boxes: Mapping[int, Box | None], scores: Mapping[int, float]) -> None:
-        """Where the objects of this frame were seen; what counts as their size follows their boxes slowly."""
-        window = self.scenery.settings.window
+        """Where the objects of this frame were seen; scores: of those that were not given on it."""
         for object_id, box in boxes.items():
             last = self.sightings[object_id]
             seen = None if box is None else completed(box, last.box, *self.scenery.frame)
-            if seen is not None and scores[object_id] >= window.score and _is_alike(seen, last.box, window.change):
-                now = towards(last.box, seen, window.adapt)
-                whole = _is_alike(seen, last.box, window.resize)
-                self.sightings[object_id] = last.followed(now, window, whole)
-            else:
-                self.sightings[object_id] = last._replace(age=last.age + 1)
+            self.sightings[object_id] = last.noted(seen, scores.get(object_id), self.scenery.settings.window)
 
-    def well_seen(self, boxes: Mapping[int, Box | None], scores: Mapping[int, float], memory: MemoryConfig) -> set[int]:
-        """The objects that are seen so well on this frame that it may be remembered for long (`memory.sure_…`)."""
+    def well_seen(
+        self,
+        boxes: Mapping[int, Box | None],
+        scores: Mapping[int, float],
+        labels: np.ndarray,
+        given: Container[int],
+        memory: MemoryConfig,
+    ) -> set[int]:
+        """The objects that are seen so well on this frame that it may be remembered for long (`memory.sure_…`).
 
-        def is_steady(object_id: int, limit: float) -> bool:
-            box, last = boxes[object_id], self.sightings[object_id]
-            return box is not None and not last.age and _is_alike(box, last.box, limit)
+        labels: int [H, W], the frame's object ids. given: those that were given on it.
+        """
+        fills = {i: share_inside(labels, i, box) for i, box in boxes.items()} if memory.sure_fill > 0 else {}
+        self.fills |= {i: fill for i, fill in fills.items() if i in given}
 
-        limit = memory.sure_change
-        return {i for i in boxes if scores[i] >= memory.sure_score and (limit is None or is_steady(i, limit))}
+        def is_sure(i: int) -> bool:
+            if scores[i] < memory.sure_score or (fills and fills[i] < memory.sure_fill * self.fills.get(i, 0.0)):
+                return False
+            box, last, change = boxes[i], self.sightings[i], memory.sure_change
+            return change is None or (box is not None and not last.age and is_alike(box, last.box, change))
+
+        return set(filter(is_sure, boxes))
 
     def admit(self, objects: Mapping[int, Box], found: Callable[[], ObjectGroup]) -> None:
         """Each new object joins the first group that has a slot and a view for it; `found` makes another group.
@@ -219,9 +201,21 @@ class Video:
         return self._look(group.object_ids, group.view)
 
     def expected(self, object_id: int) -> Box:
-        """Where the object is looked for on the next frame; the longer it is missing, the less is its way known."""
-        seen = self.sightings[object_id]
-        return seen.after(min(seen.age + 1, self.scenery.settings.window.patience), self.scenery.frame)
+        """Where the object is looked for on the next frame."""
+        return self.sightings[object_id].next(self.scenery.settings.window.patience, self.scenery.frame)
+
+    def wider(self, group: ObjectGroup) -> View | None:
+        """The window in which the group's objects are looked for first if they go missing; None: there is none."""
+        if self._policy is not choose:
+            return None
+        wider = searched(tuple(map(self.expected, group.object_ids)), self.scenery)
+        return wider if wider != self.scenery.full else None
+
+    def lost(self, group: ObjectGroup) -> tuple[int, ...]:
+        """Objects that are searched for in windows. What may be one of them is not remembered: the next frame tells."""
+        patience = self.scenery.settings.window.patience
+        lost = tuple(i for i in group.object_ids if self.sightings[i].age >= patience)
+        return lost if lost and self.wider(group) is not None else ()
 
     def _fit(self, object_ids: Iterable[int], slack: float) -> bool:
         """Whether the objects want to be seen at much the same scale, and one view of them all gives them that."""
@@ -232,8 +226,12 @@ class Video:
 
     def _look(self, object_ids: Iterable[int], previous: View | None) -> View:
         ids = list(object_ids)
-        sight = Sight(tuple(map(self.expected, ids)), min(self.sightings[i].age for i in ids), previous)
-        return self._policy(sight, self.scenery)
+        return self._policy(Sight(tuple(map(self.expected, ids)), min(map(self._missing, ids)), previous), self.scenery)
+
+    def _missing(self, object_id: int) -> int:
+        """Frames; one that may have been found is searched for around there, as if it had just gone missing."""
+        seen = self.sightings[object_id]
+        return min(seen.age, self.scenery.settings.window.patience) if seen.found else seen.age
 
     @property
     def _policy(self) -> Policy:
@@ -244,9 +242,3 @@ class Snapshot(NamedTuple):
     """A video as it was after one of its frames; nobody changes it."""
 
     video: Video
-
-
-def _is_alike(one: Box, other: Box, change: float) -> bool:
-    """Of much the same area: what is left of an object behind a cover is not, nor what a leak makes of it."""
-    ratio = one.w * one.h / (other.w * other.h)
-    return 1 / change <= ratio <= change

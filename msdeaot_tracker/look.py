@@ -71,17 +71,20 @@ class Look:
         with self._on_device(view.size):
             return self._read_itself(self._encoded(view), mask)
 
-    def reference(self, frame_index: int, view: View, labels: np.ndarray) -> Reference:
-        """The frame, to be read again by `recall`."""
-        return Reference(frame_index, view.image(self._image), view.labels(labels, self._device))
+    def reference(self, frame_index: int, view: View, labels: np.ndarray, *, again: bool = False) -> Reference:
+        """The frame, to be read again by `recall`; again: it was already, in another view."""
+        return Reference(frame_index, view.image(self._image), view.labels(labels, self._device), again)
 
     def recall(self, group: ObjectGroup, memory: Memory) -> None:
         """Write the group's references into a new memory, under the slots that its objects have now."""
-        for frame_index, picture, labels in group.references:
+        for frame_index, picture, labels, again in group.references:
             mask = group.one_hot(labels)
             with self._on_device(labels.shape):
                 entry = self._read_itself(self._model.encode(to_device(picture, self._device)), mask)
-            memory.write(frame_index, entry, reference=True, anew=True, mask=mask)
+            if again:
+                memory.write_reference(frame_index, entry, mask=mask)
+            else:
+                memory.write(frame_index, entry, reference=True, anew=True, mask=mask)
 
     def _read_itself(self, features: Features, mask: Tensor) -> Entry:
         identity = self._model.identify(mask)

@@ -197,7 +197,7 @@ class Tracker:
         propagations = {group: look.propagate(group.view, group.memory.view()) for group in video.groups}
         answers = [look.answer(*pair) for pair in propagations.items()]
         look.verify()
-        labels, scores = read_labels(answers, *image.shape[:2])
+        labels, scores, wider = read_labels(answers, *image.shape[:2], self._preset.tracker.box_probability)
         given = estimate_masks(self._initializer, image, targets, labels)
         estimates = given | self._refine(image, labels, [i for i in scores if i not in given], video.frame_index)
         paint(labels, {i: estimate.mask for i, estimate in estimates.items()})
@@ -205,12 +205,12 @@ class Tracker:
         looked = {i: group.view for group in video.groups for i in group.object_ids}
         video.admit({i: mask_to_box(estimate.mask) for i, estimate in given.items()}, self._new_group)
         usual = {i: video.expected(i) for i in video.object_ids if i in video.sightings and i not in given}
-        boxes = video.boxes.read(image, labels, video.object_ids, targets, usual)
+        boxes = video.boxes.read(image, labels, video.object_ids, targets, usual, wider)
         sure = {i: 1.0 if estimate.confidence is None else estimate.confidence for i, estimate in given.items()}
         scores = {i: s if boxes[i] else 0.0 for i, s in (scores | sure).items()}
+        video.note(boxes, {i: score for i, score in scores.items() if i not in given})
         noted = scores | dict.fromkeys(given, 1.0)  # where an object was given, there it is
-        video.note(boxes, noted)
-        well_seen = video.well_seen(boxes, noted, self._preset.memory)
+        well_seen = video.well_seen(boxes, noted, labels, given, self._preset.memory)
         for new, old in video.part().items():
             propagations[new] = propagations.get(old)
         for group in video.groups:
@@ -239,7 +239,8 @@ class Tracker:
         new masks (PARITY 11). So does a frame after which the view changes in more than its place: the short-term read
         of the next one needs it at that one's scale.
         """
-        view = video.next_view(group)
+        view, lost = video.next_view(group), video.lost(group)
+        labels = np.where(np.isin(labels, lost), 0, labels) if lost else labels
         reference = any(i in given for i in group.object_ids)
         scaled = not view.is_moved(group.view)
         itself = reference or scaled or propagation is None
@@ -252,10 +253,22 @@ class Tracker:
         group.memory.write(video.frame_index, entry, reference=reference, anew=scaled, sure=sure, mask=mask)
         group.view = view
         if reference:
-            group.keep(look.reference(video.frame_index, view, labels), self._preset.memory.long_term_max)
-            for others in alternative_labels(labels, given):
-                mask = look.mask(group, view, others)
-                group.memory.write_reference(video.frame_index, look.memorize_anew(view, mask), mask=mask)
+            self._hold_reference(look, group, video, labels, given)
+
+    def _hold_reference(
+        self, look: Look, group: ObjectGroup, video: Video, labels: np.ndarray, given: Mapping[int, MaskEstimate]
+    ) -> None:
+        """What else is remembered of a frame on which objects were given: other views of it, and other masks."""
+        limit, frame_index = self._preset.memory.long_term_max, video.frame_index
+        group.keep(look.reference(frame_index, group.view, labels), limit)
+        wider = video.wider(group) if group.view != video.scenery.full else None
+        if wider is not None:
+            mask = look.mask(group, wider, labels)
+            group.memory.write_reference(frame_index, look.memorize_anew(wider, mask), mask=mask)
+            group.keep(look.reference(frame_index, wider, labels, again=True), limit)
+        for others in alternative_labels(labels, given):
+            mask = look.mask(group, group.view, others)
+            group.memory.write_reference(frame_index, look.memorize_anew(group.view, mask), mask=mask)
 
     def _refine(
         self, image: np.ndarray, labels: np.ndarray, object_ids: Iterable[int], frame_index: int

@@ -126,8 +126,9 @@ class FrameResult:
     frame_index: from 0 at the tracker's first frame; of `track_video` the frame's number in the source.
     labels: int32 [H, W], the object id of each pixel, 0 = background.
     boxes:  smallest upright rectangle of each object's mask (of its main parts, if the preset has a
-            `tracker.box_share` or `tracker.box_growth`; with the margins of the box that the object was given by, if
-            it has `tracker.box_margins`), or a box refiner's answer; None when it is absent.
+            `tracker.box_share` or `tracker.box_growth`; with what the mask lost of the object, if it has a
+            `tracker.box_probability` below 0.5; with the margins of the box that the object was given by, if it has
+            `tracker.box_margins`), or a box refiner's answer; None when it is absent.
     scores: mean foreground probability over the object's pixels, in [0, 1]; 0.0 when it is absent. Of an object that
             was given on this frame: its mask's `confidence`, 1.0 where that is not known.
     estimates: of objects that were given, or refined, on this frame: where their masks come from.

@@ -19,6 +19,7 @@ from .geometry import hull, network_size
 from .types import Box, MapSize, Region
 
 _OUTSIDE = (124, 116, 104)  # RGB of what lies beyond the image: ImageNet's mean, as in training (data.augmentation)
+_RETURN = 3  # frames after which a search looks again where the objects were last seen
 _SMALLEST = 16  # network pixels, the side of a cell of the coarsest map: what is smaller than that is hardly seen
 
 
@@ -158,30 +159,41 @@ def choose(sight: Sight, scenery: Scenery) -> View:
 
 
 def search(sight: Sight, scenery: Scenery) -> View:
-    """Farther and farther around where the objects were last seen, up to the full frame.
+    """A wider window where the objects were last seen; then the full frame in turn with parts of it, as wide as that.
 
-    From there on that is in turn with parts of it which show them as closely as the first wider window did.
+    Among them comes that window again and again: what went behind something, or over the border, often returns there.
     """
     window = scenery.settings.window
-    side = window_side(sight.boxes, window) * window.growth
-    steps = (sight.missing - window.patience) // window.patience
-    wider = scenery.window(hull(sight.boxes), side * window.growth**steps)
-    if wider != scenery.full:
-        return wider
-    places = [scenery.full, *tiles(side, scenery)]
-    return places[sight.missing % len(places)]
+    near = searched(sight.boxes, scenery)
+    places = [scenery.full, *tiles(near.width, scenery)] if near != scenery.full else [near]
+    turn, later = divmod(sight.missing, _RETURN)
+    if sight.missing < 2 * window.patience or (not later and len(places) > 1):
+        return near
+    return places[(sight.missing - turn) % len(places)]
+
+
+def searched(boxes: tuple[Box, ...], scenery: Scenery) -> View:
+    """The window in which objects that were last seen there are looked for."""
+    return scenery.window(hull(boxes), window_side(boxes, scenery.settings.window) * scenery.settings.window.growth)
 
 
 def tiles(side: float, scenery: Scenery) -> list[View]:
-    """Windows of this side, or of a larger one if they were too many, that overlap by half and cover the frame."""
+    """Windows of this side, or of a larger one if they were too many, that overlap by a quarter and cover the frame."""
     height, width = scenery.frame
     while scenery.window(Box(0, 0, width, height), side) != scenery.full:
-        down, across = (max(1, math.ceil(2 * length / side) - 1) for length in (height, width))
-        if down * across <= scenery.settings.window.tiles:
-            ys, xs = ([(i + 1) * length / (n + 1) for i in range(n)] for length, n in ((height, down), (width, across)))
+        ys, xs = (_centres(length, side) for length in (height, width))
+        if len(ys) * len(xs) <= scenery.settings.window.tiles:
             return [scenery.window(Box(x, y, 0, 0), side) for y in ys for x in xs]
         side *= 1.25
     return []
+
+
+def _centres(length: float, side: float) -> list[float]:
+    """Of intervals as long as `side`, evenly over [0, length]."""
+    count = max(1, math.ceil((length - side / 4) / (0.75 * side)))
+    if count == 1:
+        return [length / 2]
+    return [side / 2 + i * (length - side) / (count - 1) for i in range(count)]
 
 
 POLICIES: dict[str, Policy] = {"full": look_at_all, "follow": follow, "auto": choose}

@@ -8,6 +8,7 @@ from msdeaot_tracker import Box, InputError
 from msdeaot_tracker.geometry import (
     box_to_mask,
     clip_box,
+    grown,
     main_box,
     main_parts,
     margins,
@@ -134,3 +135,16 @@ def test_margins_are_those_of_the_given_box_wherever_the_mask_goes():
     assert with_margins(Box(50, 30, 40, 100), added, 200, 200) == pytest.approx((41, 30, 80, 120))
     assert with_margins(Box(-3, 170, 40, 40), added, 200, 60) == pytest.approx((0, 170, 60, 30))  # the image's part
     assert with_margins(outer, margins(inner, outer), 200, 200) == pytest.approx(inner)  # a mask beyond its box
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ((5, 5), (20, 30, 10, 20)),  # no smaller than it is
+        ((20, 20), (16, 30, 20, 20)),  # two fifths are missing to the left of it, and three to the right
+        ((99, 30), (10, 30, 35, 30)),
+        ((99, 99), (10, 30, 35, 60)),  # no larger than the other one
+    ],
+)
+def test_a_box_grows_in_another_to_the_size_asked_for(wanted, expected):
+    assert grown(Box(20, 30, 10, 20), Box(10, 30, 35, 60), *wanted) == pytest.approx(expected)

@@ -1,5 +1,7 @@
 """From logits of groups, each in its view, to labels and scores: as if all were computed at every pixel."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -66,19 +68,23 @@ def read_everywhere(groups: list[Answer]) -> tuple[np.ndarray, dict[int, float]]
 def test_labels_and_scores_are_those_of_all_pixels(monkeypatch, rectangles, objects, sharp, align, rows):
     monkeypatch.setitem(readout._ROWS, "cpu", rows)
     groups = answers(rectangles, objects, sharp, align)
-    labels, scores = read_labels(groups, *FRAME)
+    labels, scores, wider = read_labels(groups, *FRAME, probability=0.2)
     expected_labels, expected_scores = read_everywhere(groups)
     assert 0 < (expected_labels > 0).mean() < 0.95
     assert (labels != expected_labels).sum() <= 1  # a near tie
     assert scores == pytest.approx(expected_scores, abs=1e-3 if (labels != expected_labels).any() else 1e-5)
+    lowered = torch.tensor([np.log(0.25)] + [0] * objects, dtype=torch.float32)[:, None, None]  # of the background
+    expected_wider, _ = read_everywhere([replace(answer, logits=answer.logits + lowered) for answer in groups])
+    assert (wider != expected_wider).sum() <= 1 and (wider > 0).sum() > (labels > 0).sum()
 
 
 def test_views_that_do_not_overlap_are_read_each_by_itself():
     together, apart = answers(WINDOWS[:3], 2, 4.0, True), answers([WINDOWS[3]], 1, 4.0, True)
     apart[0] = Answer((90,), apart[0].view, apart[0].logits - torch.tensor([8.0, 0])[:, None, None])
-    labels, scores = read_labels([*together, *apart], *FRAME)
+    labels, scores, wider = read_labels([*together, *apart], *FRAME)
+    assert wider is None
     for groups in (together, apart):
-        own, own_scores = read_labels(groups, *FRAME)
+        own, own_scores, _ = read_labels(groups, *FRAME)
         assert own.any() and np.array_equal(np.where(own > 0, labels, 0), own)
         assert own_scores.items() <= scores.items()
 
@@ -98,7 +104,7 @@ def test_only_what_may_be_an_object_is_enlarged(monkeypatch):
     logits[1, 10:13, 20:22] = 9
     without = logits.clone()
     without[1] = 0
-    _, scores = read_labels(
+    _, scores, _ = read_labels(
         [Answer((i, i + 1), view_of(WHOLE, True), x) for i, x in ((1, logits), (3, without))], *FRAME
     )
     assert scores[1] > 0.5 and scores[2] == scores[3] == scores[4] == 0.0
@@ -115,6 +121,6 @@ def test_merging_groups_follows_the_formula():
 def test_certain_groups_are_merged_within_the_clamps():
     """Two groups claim all for themselves: the first one has it, and neither is sure."""
     certain = torch.tensor([-50.0, 50.0])[:, None, None].expand(2, 29, 37)
-    labels, scores = read_labels([Answer((i,), view_of(WHOLE, True), certain) for i in (4, 2)], *FRAME)
+    labels, scores, _ = read_labels([Answer((i,), view_of(WHOLE, True), certain) for i in (4, 2)], *FRAME)
     assert (labels == 4).all()
     assert scores == {4: pytest.approx(0.5, abs=1e-4), 2: 0.0}

@@ -78,9 +78,12 @@ def run(args: argparse.Namespace) -> int:
         mean = mean_scores(scores)
         print(f"{'mean':{width}} {mean['success']:8.3f} {mean['jaccard']:8.3f}")
     objects = [o for score in scores for o in score.objects.values()]
-    if returns := sum(o.returns for o in objects):
-        found = sum(o.found for o in objects)
-        print(f"found again within {FOUND_WITHIN} frames of coming back: {found} of {returns}")
+    if back := sum(o.returns.back for o in objects):
+        found, stayed, both = (sum(getattr(o.returns, f) for o in objects) for f in ("found", "stayed", "stayed_found"))
+        print(
+            f"found again within {FOUND_WITHIN} frames of coming back: {found} of {back}; "
+            f"of those that stayed so long: {both} of {stayed}"
+        )
     good, poor = (np.concatenate([getattr(o, kind) for o in objects] or [[]]) for kind in ("good", "poor"))
     if len(good) and len(poor):
         print(

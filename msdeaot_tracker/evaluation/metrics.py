@@ -6,6 +6,8 @@ on which the truth shows the object, in the order of the run.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 THRESHOLDS = np.linspace(0, 1, 21)  # of overlap, in a success plot (OTB; TREK-150 toolkit, ExperimentTREK150)
@@ -93,19 +95,30 @@ def recall(ious: np.ndarray) -> np.float32:
     return (np.asarray(ious) >= 0.5).astype(np.float32).mean()
 
 
-def returns(ious: np.ndarray, visible: np.ndarray, *, within: int, overlap: float) -> tuple[int, int]:
-    """How often an object came back after frames without it, and how often it was then found again.
+@dataclass(frozen=True)
+class Returns:
+    """How often an object came back after frames without it, and how often it was then found again."""
 
-    ious float [N], visible bool [N]: of all frames of a run. Found: an overlap of at least `overlap` on one of the
-    `within` frames from its coming back on, and before it goes again.
+    back: int = 0
+    found: int = 0
+    stayed: int = 0  # of them those after which it was there long enough to be looked for
+    stayed_found: int = 0
+
+
+def returns(ious: np.ndarray, visible: np.ndarray, *, within: int, overlap: float) -> Returns:
+    """ious float [N], visible bool [N]: of all frames of a run.
+
+    Found: an overlap of at least `overlap` on one of the `within` frames from its coming back on, and before it goes
+    again. Stayed: it was there on all of these.
     """
     back = np.flatnonzero(visible[1:] & ~visible[:-1]) + 1
-    found = 0
+    counts = np.zeros(4, int)
     for first in back:
         gone = np.flatnonzero(~visible[first:])
         last = first + min([within, *gone[:1].tolist()])
-        found += bool((ious[first:last] >= overlap).any())
-    return len(back), found
+        found, stayed = bool((ious[first:last] >= overlap).any()), first + within <= min(last, len(visible))
+        counts += (1, found, stayed, found and stayed)
+    return Returns(*map(int, counts))
 
 
 def roc_area(high: np.ndarray, low: np.ndarray) -> float:

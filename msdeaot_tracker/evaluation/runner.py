@@ -12,7 +12,7 @@ import numpy as np
 from ..geometry import box_to_mask, mask_iou, mask_to_box
 from ..pipeline import read_ahead
 from ..types import Box, FrameResult
-from .metrics import box_iou, one_pass_ious, returns, success_score
+from .metrics import Returns, box_iou, one_pass_ious, returns, success_score
 
 Init = Literal["mask", "box"]
 ABSENT = (np.nan,) * 4
@@ -63,8 +63,7 @@ class StaticTracker:
 class ObjectScore:
     success: float  # area under the success curve of the boxes, metrics.one_pass_ious
     jaccard: float  # mean J of the masks; as in DAVIS, the first frame (given) and the last are left out
-    returns: int = 0  # how often the object came back after frames without it
-    found: int = 0  # how often it was then found within FOUND_WITHIN frames
+    returns: Returns = Returns()  # found: within FOUND_WITHIN frames
     good: tuple[float, ...] = ()  # the tracker's scores on frames after the first whose masks overlap by more than GOOD
     poor: tuple[float, ...] = ()  # and on the others, those without the object among them
 
@@ -127,7 +126,7 @@ def _score(
     return ObjectScore(
         success_score(one_pass_ious(predicted, truth)),
         float(np.mean([overlaps[index] for index in overlaps if index in inner] or [*overlaps.values()])),
-        *back,
+        back,
         tuple(score for score, good in said if good),
         tuple(score for score, good in said if not good),
     )
