@@ -74,7 +74,7 @@ def time_presets(device: torch.device, arguments: argparse.Namespace) -> list[di
         for size, objects, memory in itertools.product(arguments.sizes, arguments.objects, arguments.memory):
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
-            took = speed.measure(model, size, objects, memory, arguments.frames)["total"]
+            took = speed.measure(model, size, objects, memory, arguments.frames)[0]["total"]
             peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
             row = {"preset": name, "size": f"{size[1]}x{size[0]}", "objects": objects, "memory": memory}
             rows.append({**row, "frames_per_second": 1 / took, "peak_mib": peak})

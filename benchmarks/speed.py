@@ -1,21 +1,23 @@
 """Seconds per frame of the tracker, and where they go: `python benchmarks/speed.py [--presets …] [--sizes …] …`.
 
-The weights are random and the frames are noise: time depends on neither. Long-term memory is filled before anything
-is timed and written on every frame, which is the dearest case; the other settings are the preset's. How long waiting
-threads spin is as the environment says (GOMP_SPINCOUNT; the command line's is that of `msdeaot_tracker.threads`).
+The weights are those that ship with a preset, else random; the frames show a grid of rectangles, the objects, on noise.
+Long-term memory is filled before anything is timed and written on every frame, which is the dearest case; the other
+settings are the preset's. How long waiting threads spin is as the environment says (GOMP_SPINCOUNT; the command line's
+is that of `msdeaot_tracker.threads`).
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,7 @@ import cv2
 import numpy as np
 import torch
 
+from msdeaot_tracker import load_model
 from msdeaot_tracker.config import PRESETS, find_preset, override
 from msdeaot_tracker.device import pick_device, pick_precision
 from msdeaot_tracker.memory import Memory
@@ -85,17 +88,18 @@ def company(processes: int) -> Iterator[None]:
             other.wait()
 
 
-def measure(model: MSDeAOT, size: tuple[int, int], objects: int, memory: int, frames: int) -> dict[str, float]:
-    """Median seconds per frame, in all and by part, once `memory` frames are held."""
+def measure(
+    model: MSDeAOT, size: tuple[int, int], objects: int, memory: int, frames: int, operators: int = 0
+) -> tuple[dict[str, float], list[str]]:
+    """Median seconds per frame, in all and by part, once `memory` frames are held; and the dearest operators' lines."""
     settings = replace(model.preset.memory, long_term_gap=1, long_term_max=memory)
     tracker = Tracker(model, initializer="box", preset=replace(model.preset, memory=settings))
     runs: dict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "frame.jpg"
-        height, width = size
-        noise = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
-        cv2.imwrite(str(path), cv2.resize(noise, (width, height)))
-        tracker.initialize(read(path), {i + 1: box for i, box in enumerate(boxes(size, objects))})
+        targets = {i + 1: box for i, box in enumerate(boxes(size, objects))}
+        cv2.imwrite(str(path), scene(size, targets.values()))
+        tracker.initialize(read(path), targets)
         for _ in range(memory):
             tracker.track(read(path))
         for _ in range(frames):
@@ -107,7 +111,21 @@ def measure(model: MSDeAOT, size: tuple[int, int], objects: int, memory: int, fr
                 runs[part].append(spent[part])
             runs["resize/IO"].append(total - sum(spent.values()))
             runs["total"].append(total)
-    return {part: statistics.median(seconds) for part, seconds in runs.items()}
+        lines = dearest(lambda: tracker.track(read(path)), operators) if operators else []
+    return {part: statistics.median(seconds) for part, seconds in runs.items()}, lines
+
+
+def dearest(step: Callable[[], object], count: int) -> list[str]:
+    """Of one frame: the operators of torch that take longest by themselves on the CPU, and their share of all."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        step()
+    found = sorted(profile.key_averages(), key=lambda each: -each.self_cpu_time_total)
+    whole = sum(each.self_cpu_time_total for each in found)
+    return [
+        f"    {each.key:<40}{each.count:>6} calls{each.self_cpu_time_total / 1e6:>9.4f} s"
+        f"{each.self_cpu_time_total / whole:>7.1%}"
+        for each in found[:count]
+    ]
 
 
 def read(path: Path) -> np.ndarray:
@@ -115,10 +133,33 @@ def read(path: Path) -> np.ndarray:
 
 
 def boxes(size: tuple[int, int], objects: int) -> Iterator[tuple[float, float, float, float]]:
-    """That many boxes side by side."""
+    """That many boxes in rows, each half as wide and as high as its place."""
     height, width = size
+    columns = math.ceil((objects * width / height) ** 0.5) if objects > 1 else 1
+    rows = math.ceil(objects / columns)
     for k in range(objects):
-        yield width * k / objects, height / 4, max(width / objects / 2, 1), height / 2
+        row, column = divmod(k, columns)
+        w, h = width / columns, height / rows
+        yield (column + 0.25) * w, (row + 0.25) * h, max(w / 2, 1), max(h / 2, 1)
+
+
+def scene(size: tuple[int, int], targets: Iterable[tuple[float, float, float, float]]) -> np.ndarray:
+    """uint8 [H, W, 3]: each box filled with a colour of its own, on blurred noise."""
+    height, width = size
+    random = np.random.default_rng(0)
+    picture = cv2.resize(random.integers(0, 256, (height // 8, width // 8, 3), np.uint8), (width, height))
+    for box in targets:
+        x, y, w, h = map(round, box)
+        picture[y : y + h, x : x + w] = random.integers(0, 256, 3)
+    return picture
+
+
+def prepared(name: str, settings: Sequence[str], device: torch.device) -> MSDeAOT:
+    """The model in evaluation mode, with the weights that ship with the preset, or else random ones."""
+    preset = override(find_preset(name), *settings)
+    if preset.weights is not None:
+        return load_model(name, device=str(device), overrides=settings)
+    return MSDeAOT(preset).eval().to(device)
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -140,10 +181,12 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=5, help="timed per line; their median is printed")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", help="auto, float32, bfloat16 or float16 (default: %(default)s)")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="tracker.view=full, and so on")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
     parser.add_argument(
         "--busy", type=int, default=0, metavar="N", help="so many other processes compute meanwhile, one thread each"
     )
+    parser.add_argument("--operators", type=int, default=0, metavar="N", help="print the N dearest of a frame as well")
     arguments = parser.parse_args()
     if min(arguments.objects + arguments.memory + [arguments.frames]) < 1:
         parser.error("--objects, --memory and --frames start at 1")
@@ -152,8 +195,9 @@ def main() -> int:
     torch.set_num_threads(arguments.threads)
     try:
         device = pick_device(arguments.device)
-        setting = f"tracker.precision={arguments.precision}"
-        presets = [override(find_preset(name), setting) for name in arguments.presets]
+        settings = [f"tracker.precision={arguments.precision}", *arguments.set]
+        for name in arguments.presets:
+            override(find_preset(name), *settings)
         precision = pick_precision(arguments.precision, device)
     except TrackerError as error:
         parser.error(str(error))
@@ -163,12 +207,12 @@ def main() -> int:
     )
     print(f"{'preset':<14}{'size':>10}{'objects':>9}{'memory':>8}{'total':>9}" + "".join(f"{p:>15}" for p in PARTS))
     with company(arguments.busy):
-        for preset in presets:
-            model = MSDeAOT(preset).eval().to(device)
+        for name in arguments.presets:
+            model = prepared(name, settings, device)
             for size, objects, memory in itertools.product(arguments.sizes, arguments.objects, arguments.memory):
-                took = measure(model, size, objects, memory, arguments.frames)
-                row = f"{preset.name:<14}{f'{size[1]}x{size[0]}':>10}{objects:>9}{memory:>8}{took['total']:>9.3f}"
-                print(row + "".join(f"{took[part]:>15.3f}" for part in PARTS), flush=True)
+                took, lines = measure(model, size, objects, memory, arguments.frames, arguments.operators)
+                row = f"{name:<14}{f'{size[1]}x{size[0]}':>10}{objects:>9}{memory:>8}{took['total']:>9.3f}"
+                print("\n".join([row + "".join(f"{took[part]:>15.3f}" for part in PARTS), *lines]), flush=True)
     return 0
 
 

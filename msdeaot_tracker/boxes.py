@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .config import TrackerConfig
-from .geometry import Margins, grown, hull, main_parts, margins, mask_to_box, with_margins
+from .geometry import Margins, grown, hull, main_box, margins, mask_to_box, spans, with_margins
 from .initializers import BoxRefiner
 from .types import Box, Points, Region
 
@@ -47,19 +47,20 @@ class Boxes:
         labels: np.ndarray,
         object_ids: Iterable[int],
         targets: Mapping[int, Box | np.ndarray | Points],
-        places: Mapping[int, Region | None],
         usual: Mapping[int, Box],
         wider: np.ndarray | None = None,
     ) -> dict[int, Box | None]:
         """By object id, None where the object is absent.
 
         labels: int [H, W], the frame's object ids. targets: of the objects that were given on this frame; a given
-        mask counts as it is. places: the rows and columns among which an object's pixels are; without an entry, or
-        None: anywhere. usual: where objects were seen last, of their usual size; without an entry: not known. wider:
-        as labels, with the pixels that may be an object's; None: there are no others.
+        mask counts as it is. usual: where objects were seen last, of their usual size; without an entry: not known.
+        wider: as labels, with the pixels that may be an object's; None: there are no others.
         """
         exact = {i for i, target in targets.items() if isinstance(target, np.ndarray)}
-        boxes = {i: self._rectangle(labels, i, places.get(i), usual.get(i), exact=i in exact) for i in object_ids}
+        there = spans(labels)
+        boxes: dict[int, Box | None] = dict.fromkeys(object_ids)
+        for i in boxes.keys() & there.keys():
+            boxes[i] = self._rectangle(labels, i, there[i], usual.get(i), exact=i in exact)
         if wider is not None:
             lacking = {i: usual[i] for i, box in boxes.items() if box and i in usual and i not in targets}
             boxes |= {i: self._made_up(labels, wider, i, boxes[i], size) for i, size in lacking.items()}
@@ -71,20 +72,19 @@ class Boxes:
             boxes |= self._refined(image, {i: box for i, box in boxes.items() if box and i not in targets})
         return boxes
 
-    def _rectangle(
-        self, labels: np.ndarray, object_id: int, place: Region | None, usual: Box | None, *, exact: bool
-    ) -> Box | None:
+    def _rectangle(self, labels: np.ndarray, object_id: int, span: Region, usual: Box | None, *, exact: bool) -> Box:
         """Of a given mask, or of the main parts of one that was estimated or propagated.
 
         Specks would stretch it, and so would what looks like the object elsewhere.
         """
-        rows, columns = place or (slice(0, None), slice(0, None))
-        mask, share, growth = labels[rows, columns] == object_id, self._config.box_share, self._config.box_growth
-        if not exact and (share > 0 or growth is not None):
+        rows, columns = span
+        mask, share, growth = labels[span] == object_id, self._config.box_share, self._config.box_growth
+        if exact or (share == 0 and growth is None):
+            box = mask_to_box(mask)
+        else:
             last = usual and usual._replace(x=usual.x - columns.start, y=usual.y - rows.start)
-            mask = main_parts(mask, share, last=last, growth=growth)
-        box = mask_to_box(mask)
-        return box and box._replace(x=box.x + columns.start, y=box.y + rows.start)
+            box = main_box(mask, share, last=last, growth=growth)
+        return box._replace(x=box.x + columns.start, y=box.y + rows.start)
 
     def _made_up(self, labels: np.ndarray, wider: np.ndarray, object_id: int, box: Box, usual: Box) -> Box:
         """With what the mask lacks of the object's usual size, where there are pixels that may be the object's."""
@@ -97,7 +97,7 @@ class Boxes:
         place = slice(top, math.ceil(around.y + around.h)), slice(left, math.ceil(around.x + around.w))
         mask = (wider[place] == object_id) & np.isin(labels[place], (0, object_id))
         last = usual._replace(x=usual.x - left, y=usual.y - top)
-        found = mask_to_box(main_parts(mask, self._config.box_share, last=last, growth=self._config.box_growth))
+        found = main_box(mask, self._config.box_share, last=last, growth=self._config.box_growth)
         if found is None:
             return box
         return grown(box, hull([box, found._replace(x=found.x + left, y=found.y + top)]), w, h)
@@ -133,11 +133,10 @@ def drop_strays(labels: np.ndarray, usual: Mapping[int, Box], config: TrackerCon
     """
     if not config.drop_strays or config.box_growth is None:
         return
+    there = spans(labels)
     for object_id, last in usual.items():
-        box = mask_to_box(labels == object_id)
-        if box is None:
+        if object_id not in there:
             continue
-        rows, columns = place = slice(box.y, box.y + box.h), slice(box.x, box.x + box.w)
-        mask = labels[place] == object_id
-        near = last._replace(x=last.x - columns.start, y=last.y - rows.start)
-        labels[place][mask & ~main_parts(mask, 0.0, last=near, growth=config.box_growth)] = 0
+        rows, columns = span = there[object_id]
+        mask, near = labels[span] == object_id, last._replace(x=last.x - columns.start, y=last.y - rows.start)
+        labels[span][mask & ~main_parts(mask, 0.0, last=near, growth=config.box_growth)] = 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from .types import Box, InputError, MapSize
+from .types import Box, InputError, MapSize, Region
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +32,25 @@ def mask_to_box(mask: np.ndarray) -> Box | None:
     return Box(x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1)
 
 
+def spans(labels: np.ndarray) -> dict[int, Region]:
+    """By object id, the rows and columns of the image that it reaches over; labels: integers [H, W], 0 = background."""
+    height, width = labels.shape
+    flat = labels.reshape(-1)
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    starts = np.union1d(changes, np.arange(0, height * width, width))  # of runs of one id in one row
+    ends = np.append(starts[1:], height * width) - 1
+    there = flat[starts] != 0
+    order = np.argsort(flat[starts[there]], kind="stable")
+    starts, ends = starts[there][order], ends[there][order]
+    ids, first = np.unique(flat[starts], return_index=True)
+    if not len(ids):
+        return {}
+    left, right = np.minimum.reduceat(starts % width, first), np.maximum.reduceat(ends % width, first) + 1
+    top, bottom = starts[first] // width, starts[np.append(first[1:], len(starts)) - 1] // width + 1
+    sides = (side.tolist() for side in (ids, top, bottom, left, right))
+    return {i: (slice(t, b), slice(x, y)) for i, t, b, x, y in zip(*sides, strict=True)}
+
+
 def main_parts(mask: np.ndarray, share: float, *, last: Box | None = None, growth: float | None = None) -> np.ndarray:
     """bool [H, W]: of a mask (nonzero = object), the 8-connected parts with at least `share` of its pixels.
 
@@ -39,32 +58,48 @@ def main_parts(mask: np.ndarray, share: float, *, last: Box | None = None, growt
     else the largest, and the others as far as a rectangle of `growth` times that area, or that part's, holds them: what
     is farther off is another thing that looks like it.
     """
-    count, parts, statistics, _ = cv2.connectedComponentsWithStats(np.asarray(mask, np.uint8), connectivity=8)
-    if count <= 2:
-        return parts > 0
-    areas = statistics[:, cv2.CC_STAT_AREA]
-    areas[0] = 0  # the background
-    if last is not None and growth is not None:
-        areas[~_near(statistics, last, growth)] = 0
-    kept = areas >= max(min(share * areas.sum(), areas.max()), 1)
+    kept, parts, _ = _main(mask, share, last, growth)
     return kept[parts]
 
 
-def _near(statistics: np.ndarray, last: Box, growth: float) -> np.ndarray:
-    """Which of these parts of a mask, as OpenCV describes them and the first of no area, are those of one object."""
-    boxes = [Box(*map(int, row[:4])) for row in statistics]
-    by_area = [int(i) for i in np.argsort(-statistics[:, cv2.CC_STAT_AREA], kind="stable")[:-1]]
-    there = {i: rectangle_iou(boxes[i], last) for i in by_area}
-    first = max(there, key=there.get)
+def main_box(mask: np.ndarray, share: float, *, last: Box | None = None, growth: float | None = None) -> Box | None:
+    """The smallest upright rectangle of the mask's `main_parts`, None when it is empty."""
+    kept, _, statistics = _main(mask, share, last, growth)
+    return hull([Box(*row[:4]) for row in statistics[kept].tolist()]) if kept.any() else None
+
+
+def _main(
+    mask: np.ndarray, share: float, last: Box | None, growth: float | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each part whether it is a main one, the background at first; the map of them, and OpenCV's statistics."""
+    count, parts, statistics, _ = cv2.connectedComponentsWithStats(np.asarray(mask, np.uint8), connectivity=8)
+    areas = statistics[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0  # the background
+    if count > 2 and last is not None and growth is not None:
+        areas[~_near(statistics[:, :4], areas, last, growth)] = 0
+    return areas >= max(min(share * areas.sum(), areas.max()), 1), parts, statistics
+
+
+def _near(rectangles: np.ndarray, areas: np.ndarray, last: Box, growth: float) -> np.ndarray:
+    """Which of these parts of a mask, (x, y, w, h) each, the first of no area, are those of one object."""
+    x, y, w, h = rectangles.T
+    by_area = np.argsort(-areas, kind="stable")[:-1]
+    across = np.minimum(x + w, last.x + last.w) - np.maximum(x, last.x)
+    shared = across.clip(0) * (np.minimum(y + h, last.y + last.h) - np.maximum(y, last.y)).clip(0)
+    there = shared / (w * h + last.w * last.h - shared)
+    first = max(by_area, key=there.__getitem__)
     if there[first] < _THERE:
         first = by_area[0]
-    near, around = np.zeros(len(boxes), bool), boxes[first]
-    near[first] = True
+    around = Box(*rectangles[first].tolist())
     limit = growth * max(last.w * last.h, around.w * around.h)
-    for i in by_area:
-        wider = hull([around, boxes[i]])
+    right, bottom = np.maximum(x + w, around.x + around.w), np.maximum(y + h, around.y + around.h)
+    alone = (right - np.minimum(x, around.x)) * (bottom - np.minimum(y, around.y))  # of both, if no other joins them
+    near = np.zeros(len(rectangles), bool)
+    for i in by_area[alone[by_area] <= limit]:
+        wider = hull([around, Box(*rectangles[i].tolist())])
         if wider.w * wider.h <= limit:
             near[i], around = True, wider
+    near[first] = True
     return near
 
 
@@ -244,15 +279,3 @@ def one_hot(labels: Tensor, objects: int) -> Tensor:
 
     channels = torch.arange(objects + 1, device=labels.device)
     return (labels[:, None] == channels[None, :, None, None]).float()
-
-
-def merge_groups(probabilities: Sequence[Tensor]) -> Tensor:
-    """Soft aggregation (DeAOT, PARITY 21): per group [K_i + 1, H, W], background first -> logits [1 + sum K_i, H, W].
-
-    Background is the product of the groups' backgrounds; everything is clamped to [1e-5, 1 - 1e-5] before the logit.
-    """
-    import torch
-
-    background = torch.stack([p[0] for p in probabilities]).prod(dim=0, keepdim=True)
-    merged = torch.cat([background, *(p[1:] for p in probabilities)]).clamp(1e-5, 1 - 1e-5)
-    return torch.log(merged / (1 - merged))

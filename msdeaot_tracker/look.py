@@ -51,11 +51,11 @@ class Look:
         return propagation
 
     def answer(self, group: ObjectGroup, propagation: Propagation) -> Answer:
-        """Where the group's objects are, in the pixels of the image."""
+        """Where the group's objects are."""
         with self._on_device(group.view.size):
             logits = self._model.decode(propagation, self._encoded(group.view))[:, group.channels].float()
             self._check(logits)
-            return Answer(group.object_ids, group.view, group.view.logits(logits))
+            return Answer(group.object_ids, group.view, logits[0])
 
     def mask(self, group: ObjectGroup, view: View, labels: np.ndarray) -> Tensor:
         """Where the group's objects are in a view by these labels, int32 [H, W]: one-hot [1, slots + 1, h, w]."""

@@ -4,62 +4,155 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from .geometry import merge_groups
+from .enlargement import Enlarged
 from .types import MaskEstimate, Region
 from .views import View
+
+_ROWS = {"cpu": 32, "default": 1 << 20}  # of the image at once, so that what is computed stays in a CPU's cache
+_LOWEST, _HIGHEST = 1e-5, 1 - 1e-5  # of a probability where groups are merged
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """logits: float32 [K + 1, ...] on the pixels `inside` the view, background first, then the objects."""
+    """logits: float32 [K + 1, h, w] on the map of the view, background first, then the objects."""
 
     object_ids: tuple[int, ...]
     view: View
     logits: Tensor
 
+    @cached_property
+    def enlarged(self) -> Enlarged:
+        return Enlarged(self.view, self.logits)
 
-def read_labels(answers: Sequence[Answer], height: int, width: int) -> tuple[np.ndarray, dict[int, float]]:
-    """-> object ids, int32 [H, W], and by object id the mean probability of its pixels (0.0: it has none).
 
-    Where views overlap, their groups are merged; nothing is an object where its group's view does not reach.
+class Reading(NamedTuple):
+    labels: np.ndarray  # object ids, int32 [H, W]
+    scores: dict[int, float]  # by object id, the mean probability of its pixels (0.0: it has none)
+    wider: np.ndarray | None  # as labels, with the pixels of which the network is less sure; None: there are no others
+
+
+def read_labels(answers: Sequence[Answer], height: int, width: int, probability: float = 0.5) -> Reading:
+    """Logits are enlarged to the image, and the highest counts. Where views overlap, their groups are merged.
+
+    Nothing is an object where its group's view does not reach. probability: of an object's pixel beside the
+    background's, from which on it is one in the wider map; 0.5: that of the labels.
     """
-    labels = np.zeros((height, width), np.int32)
+    odds = probability / (1 - probability)
+    found = np.zeros((1 if odds == 1 else 2, height, width), np.int32)
     scores: dict[int, float] = {}
     for together in _overlapping(answers):
-        region = _around([answer.view.inside for answer in together])
-        merged = together[0].logits
-        if len(together) > 1:
-            merged = merge_groups([_spread(answer.logits.softmax(dim=0), answer, region) for answer in together])
-        highest, channel = merged.max(dim=0)
-        ids = [0, *(object_id for answer in together for object_id in answer.object_ids)]
-        found = channel > 0
-        total, owners = merged.new_zeros(len(ids)), channel[found]
-        sure = 1 / (merged[:, found] - highest[found]).exp().sum(dim=0)  # of softmax, where it is asked for
-        sums = total.index_add(0, owners, sure).tolist()
-        counts = total.index_add(0, owners, torch.ones_like(sure)).tolist()
-        scores |= {i: s / n if n else 0.0 for i, s, n in zip(ids[1:], sums[1:], counts[1:], strict=True)}
-        # Regions may overlap where views do not: of another's pixels nothing is taken back.
-        labels[region][found.cpu().numpy()] = np.array(ids, np.int32)[owners.cpu().numpy()]
-    return labels, scores
+        ids = np.array([0, *(object_id for answer in together for object_id in answer.object_ids)], np.int32)
+        counts, sums = np.zeros(len(ids)), np.zeros(len(ids))
+        read = partial(_alone, *together) if len(together) == 1 else partial(_merged, together)
+        for rows, columns in _uncertain(together, width, odds):
+            *channels, sure = read(rows, columns, odds)
+            for labels, channel in zip(found, channels, strict=True):
+                # What others found, whose views overlap none of these, stays.
+                labels[rows, columns] = np.where(channel > 0, ids[channel], labels[rows, columns])
+            counts += np.bincount(channels[0].ravel(), minlength=len(ids))
+            sums += np.bincount(channels[0].ravel(), sure.ravel(), len(ids))
+        means = sums / np.maximum(counts, 1)
+        scores |= dict(zip(ids[1:].tolist(), means[1:].tolist(), strict=True))
+    return Reading(found[0], scores, None if odds == 1 else found[1])
 
 
-def outlines(answers: Sequence[Answer], labels: np.ndarray, probability: float) -> np.ndarray | None:
-    """int32 [H, W]: objects with the pixels around them that the network is less sure of; None: these are `labels`.
+def _uncertain(together: Sequence[Answer], width: int, odds: float) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows, and columns of them, in which something may be an object; everywhere else the background is certain.
 
-    probability: of an object's pixel beside the background's, from which on it is one; 0.5: that of labels.
+    It is so even with these odds, of at most 1. Between four cells of a map the enlarged logits are their weighted
+    mean. So where the background's is the highest in all of these it is so there. And log(sum(exp)) of differences is
+    convex: the objects of a group together are no more probable there than at one of the cells. If that is less than
+    1 / (G + 1) in each of G groups, then the merged background, at least 1 - G / (G + 1), is above all of them.
     """
-    if probability == 0.5:
-        return None
-    less = math.log((1 - probability) / probability)  # of the background's logit
-    lowered = [replace(a, logits=torch.cat([a.logits[:1] - less, a.logits[1:]])) for a in answers]
-    return read_labels(lowered, *labels.shape)[0]
+    lowered = [torch.cat([answer.logits[:1] + math.log(odds), answer.logits[1:]]) for answer in together]
+    if len(together) == 1:
+        maps = [lowered[0][1:].amax(dim=0) > lowered[0][0]]
+    else:
+        # Slightly less, for rounding.
+        maps = [logits.softmax(dim=0)[0] < 1 - 0.999 / (len(together) + 1) for logits in lowered]
+    cells = [on_map.cpu().numpy() for on_map in maps]
+    bands = [answer.view.inside[0] for answer in together]
+    step = _ROWS.get(together[0].logits.device.type, _ROWS["default"])
+    for top in range(min(band.start for band in bands), max(band.stop for band in bands), step):
+        columns = np.zeros(width, bool)
+        for answer, band, there in zip(together, bands, cells, strict=True):
+            rows = _shared(slice(top, top + step), band)
+            if rows.start < rows.stop:
+                columns |= answer.enlarged.columns_of(there, rows)
+        if columns.any():
+            yield slice(top, min(top + step, max(band.stop for band in bands))), np.flatnonzero(columns)
+
+
+def _alone(answer: Answer, rows: slice, columns: np.ndarray, odds: float) -> list[np.ndarray]:
+    """The channel with the highest logit, int64 [rows, columns]; if odds are below 1, with them; and its probability.
+
+    odds: by which those of the background are multiplied. The probability, float32, is that without them.
+    """
+    logits = answer.enlarged.on(rows, columns)
+    highest, index = logits[:, 1:].max(dim=1)
+    background, index = logits[:, 0], index + 1
+    channels = [index * (highest > background + math.log(each)) for each in dict.fromkeys((1.0, odds))]
+    sure = 1 / (logits - torch.maximum(highest, background)[:, None]).exp_().sum(dim=1)
+    return [each.cpu().numpy() for each in (*channels, sure)]
+
+
+def _merged(together: Sequence[Answer], rows: slice, columns: np.ndarray, odds: float) -> list[np.ndarray]:
+    """The same of all groups' channels one after another, by soft aggregation (DeAOT, PARITY 21), group after group.
+
+    The background's probability is the product of the groups' backgrounds, an object's that in its group, where its
+    view does not reach 0. All are clamped; their logits' softmax is taken, which is each one's odds by their sum.
+    """
+    like = together[0].logits.new_ones(rows.stop - rows.start, len(columns))
+    merges = {1.0: _Merge(like), odds: _Merge(like)}  # one, if these are 1
+    objects = sum(len(answer.object_ids) for answer in together)
+    total = torch.full_like(like, objects * _LOWEST / (1 - _LOWEST))  # of all objects' odds
+    first = 1
+    for answer in together:
+        count, (inside, across) = len(answer.object_ids), answer.view.inside
+        seen, (left, right) = _shared(rows, inside), np.searchsorted(columns, (across.start, across.stop))
+        if seen.start < seen.stop and left < right:
+            here = slice(seen.start - rows.start, seen.stop - rows.start), slice(left, right)
+            probability = answer.enlarged.on(seen, columns[left:right]).softmax(dim=1)
+            background, (value, index) = probability[:, 0], probability[:, 1:].max(dim=1)
+            for each, merge in merges.items():
+                whole = 1 - (1 - each) * background  # what all of the group's probabilities come to then
+                merge.add(here, each * background / whole, value / whole, index + first)
+            own = probability[:, 1:].clamp_(_LOWEST, _HIGHEST)
+            total[here] += (own / (1 - own)).sum(dim=1) - count * _LOWEST / (1 - _LOWEST)
+        first += count
+    channels = [merge.channels() for merge in merges.values()]
+    best, background = merges[1.0].best, merges[1.0].background
+    sure = best / (1 - best) / (total + background / (1 - background))
+    return [each.cpu().numpy() for each in (*channels, sure)]
+
+
+class _Merge:
+    """The most probable object of some groups, and the background of them all, at each pixel."""
+
+    def __init__(self, like: Tensor):
+        self.background = torch.ones_like(like)
+        self.best, self._channel = torch.full_like(like, _LOWEST), torch.zeros_like(like, dtype=torch.int64)
+
+    def add(self, here: Region, background: Tensor, value: Tensor, channel: Tensor) -> None:
+        """One more group, in a part of the pixels: its background and its most probable object."""
+        self.background[here] *= background
+        value = value.clamp(_LOWEST, _HIGHEST)
+        better = value > self.best[here]
+        self.best[here] = torch.where(better, value, self.best[here])
+        self._channel[here] = torch.where(better, channel, self._channel[here])
+
+    def channels(self) -> Tensor:
+        """int64, 0 where the background is ahead."""
+        self.background.clamp_(_LOWEST, _HIGHEST)
+        return self._channel * (self.best > self.background)
 
 
 def paint(labels: np.ndarray, masks: Mapping[int, np.ndarray]) -> None:
@@ -92,22 +185,6 @@ def _overlap(one: Region, other: Region) -> bool:
     return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
 
 
-def _around(regions: Sequence[Region]) -> Region:
-    rows, columns = (
-        slice(min(region[axis].start for region in regions), max(region[axis].stop for region in regions))
-        for axis in (0, 1)
-    )
-    return rows, columns
-
-
-def _spread(probability: Tensor, answer: Answer, region: Region) -> Tensor:
-    """Probabilities on a view's pixels -> on those of a region around it, all background where the view is not."""
-    (top, bottom), (left, right) = (
-        (inside.start - whole.start, whole.stop - inside.stop)
-        for inside, whole in zip(answer.view.inside, region, strict=True)
-    )
-    if not any((top, bottom, left, right)):
-        return probability
-    spread = F.pad(probability, (left, right, top, bottom))
-    spread[0] = F.pad(probability[0], (left, right, top, bottom), value=1.0)
-    return spread
+def _shared(one: slice, other: slice) -> slice:
+    """What both have in common; of no length or less: nothing."""
+    return slice(max(one.start, other.start), min(one.stop, other.stop))

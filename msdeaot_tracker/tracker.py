@@ -20,7 +20,7 @@ from .initializers import DEFAULT_INITIALIZER, BoxRefiner, Initializer, make_ini
 from .look import Look, NotFiniteError
 from .memory import Memory
 from .models import MSDeAOT
-from .readout import alternative_labels, outlines, paint, read_labels
+from .readout import alternative_labels, paint, read_labels
 from .targets import Checked, Target, check_image, check_targets, estimate_masks, taking_points, warn_of_hidden
 from .types import FrameResult, InputError, MaskEstimate, Propagation, TrackerError
 from .views import Scenery, why_too_small, why_unseen
@@ -197,18 +197,16 @@ class Tracker:
         propagations = {group: look.propagate(group.view, group.memory.view()) for group in video.groups}
         answers = [look.answer(*pair) for pair in propagations.items()]
         look.verify()
-        labels, scores = read_labels(answers, *image.shape[:2])
+        labels, scores, wider = read_labels(answers, *image.shape[:2], self._preset.tracker.box_probability)
         given = estimate_masks(self._initializer, image, targets, labels)
         estimates = given | self._refine(image, labels, [i for i in scores if i not in given], video.frame_index)
-        wider = outlines(answers, labels, self._preset.tracker.box_probability)
         paint(labels, {i: estimate.mask for i, estimate in estimates.items()})
         warn_of_hidden(labels, given, [i for i, score in scores.items() if score > 0])
         looked = {i: group.view for group in video.groups for i in group.object_ids}
         video.admit({i: mask_to_box(estimate.mask) for i, estimate in given.items()}, self._new_group)
-        places = {i: None if i in estimates else view.inside for i, view in looked.items()}
         usual = {i: video.expected(i) for i in video.object_ids if i in video.sightings and i not in given}
         drop_strays(labels, {i: box for i, box in usual.items() if i not in estimates}, self._preset.tracker)
-        boxes = video.boxes.read(image, labels, video.object_ids, targets, places, usual, wider)
+        boxes = video.boxes.read(image, labels, video.object_ids, targets, usual, wider)
         sure = {i: 1.0 if estimate.confidence is None else estimate.confidence for i, estimate in given.items()}
         scores = {i: s if boxes[i] else 0.0 for i, s in (scores | sure).items()}
         video.note(boxes, {i: score for i, score in scores.items() if i not in given})

@@ -72,17 +72,6 @@ class View:
         on_device = to_device(torch.from_numpy(self._cut(labels, 0)), device).float()
         return F.interpolate(on_device[None, None], self.size, mode="nearest")[0, 0]
 
-    def logits(self, logits: Tensor) -> Tensor:
-        """[1, K, h, w], of any size -> [K, ...] on the pixels of the image that are `inside`."""
-        here = (self.height, self.width)
-        enlarged = F.interpolate(logits, here, mode="bilinear", align_corners=self.align_corners)[0]
-        rows, columns = self.inside
-        down, across = (
-            slice(rows.start - self.top, rows.stop - self.top),
-            slice(columns.start - self.left, columns.stop - self.left),
-        )
-        return enlarged[:, down, across]
-
     def to_network(self, box: Box) -> Box:
         """From pixels of the image to network pixels."""
         down, across = self.size[0] / self.height, self.size[1] / self.width

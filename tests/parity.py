@@ -15,7 +15,7 @@ import argparse
 import json
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -33,7 +33,7 @@ from torch.nn import functional as F
 
 from msdeaot_tracker.checkpoints.convert import convert
 from msdeaot_tracker.config import PRESETS, MemoryConfig
-from msdeaot_tracker.geometry import merge_groups, one_hot
+from msdeaot_tracker.geometry import one_hot
 from msdeaot_tracker.memory import Memory
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.models.encoder import Encoder
@@ -136,6 +136,17 @@ class Groups:
     def _write(self, frame: int, identities: list[tuple[Tensor, ...]], *, reference: bool) -> None:
         for memory, propagation, identity in zip(self.memories, self.propagations, identities, strict=True):
             memory.write(frame, self.model.memorize(propagation, identity), reference=reference)
+
+
+def merge_groups(probabilities: Sequence[Tensor]) -> Tensor:
+    """Soft aggregation (DeAOT, PARITY 21): per group [K_i + 1, H, W], background first -> logits [1 + sum K_i, H, W].
+
+    Background is the product of the groups' backgrounds; everything is clamped to [1e-5, 1 - 1e-5] before the logit.
+    What the tracker reads from its groups is the same, computed where it matters (test_readout.py).
+    """
+    background = torch.stack([p[0] for p in probabilities]).prod(dim=0, keepdim=True)
+    merged = torch.cat([background, *(p[1:] for p in probabilities)]).clamp(1e-5, 1 - 1e-5)
+    return torch.log(merged / (1 - merged))
 
 
 @torch.inference_mode()

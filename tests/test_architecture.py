@@ -42,7 +42,8 @@ ALLOWED = {
     "views": BASE | {"device"},
     "sightings": {"types", "config", "geometry"},
     "groups": {"types", "config", "geometry", "boxes", "memory", "sightings", "views"},
-    "readout": {"types", "geometry", "views"},
+    "enlargement": {"types", "views"},
+    "readout": {"types", "enlargement", "views"},
     "look": {"types", "config", "device", "groups", "memory", "models", "readout", "views"},
     "tracker": BASE
     | {"targets", "images", "boxes", "groups", "readout", "look", "views", "models", "memory"}

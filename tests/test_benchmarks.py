@@ -26,11 +26,13 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_speed_prints_a_row_whose_parts_add_up():
     options = "--presets msdeaot-small --sizes 96x64 --objects 11 --memory 2 --frames 1 --device cpu --threads 1"
-    options += " --precision bfloat16 --busy 1"
+    options += " --precision bfloat16 --busy 1 --set tracker.view=full --operators 2"
     result = run("speed.py", *options.split())
     assert result.returncode == 0, result.stderr
-    name, size, objects, memory, total, *parts = result.stdout.splitlines()[-1].split()
+    *_, row, one, other = result.stdout.splitlines()
+    name, size, objects, memory, total, *parts = row.split()
     assert (name, size, objects, memory) == ("msdeaot-small", "96x64", "11", "2")
+    assert all(" calls " in operator and operator.endswith("%") for operator in (one, other))
     assert len(parts) == 5
     assert "in bfloat16, 1 CPU thread(s)" in result.stdout and "beside 1 other processes" in result.stdout
     assert abs(float(total) - sum(map(float, parts))) < 0.005

@@ -9,12 +9,13 @@ from msdeaot_tracker.geometry import (
     box_to_mask,
     clip_box,
     grown,
+    main_box,
     main_parts,
     margins,
     mask_to_box,
-    merge_groups,
     network_size,
     one_hot,
+    spans,
     with_margins,
 )
 
@@ -29,6 +30,15 @@ def test_the_box_of_scattered_pixels_spans_them_all():
     mask = np.zeros((10, 12), bool)
     mask[2, 9] = mask[7, 3] = True
     assert mask_to_box(mask) == Box(3, 2, 7, 6)
+
+
+@pytest.mark.parametrize("ids", [[0, 1], [0, 0, 0, 3, 70000], [5], [0]])
+def test_spans_are_those_of_each_objects_box(ids):
+    labels = np.random.default_rng(0).choice(ids, (9, 23)).astype(np.int32)
+    labels[3:6, 4:20] = ids[-1]  # runs, up to the end of some rows
+    labels[4, 15:] = labels[5, :3] = ids[0]
+    boxes = {i: Box(x.start, y.start, x.stop - x.start, y.stop - y.start) for i, (y, x) in spans(labels).items()}
+    assert boxes == {i: mask_to_box(labels == i) for i in ids if i}
 
 
 def test_main_parts_are_those_with_a_share_of_the_mask():
@@ -59,6 +69,15 @@ def test_of_parts_too_far_off_for_one_object_the_one_in_its_place_counts():
     assert mask_to_box(main_parts(mask, 0.3, last=object_, growth=2.0)) == object_  # little beside the other
     assert box(object_, 1e3) == box(object_, None) == box(None, 2.0) == mask_to_box(mask)
     assert box(Box(10, 20, 10, 6), 1.5) == Box(10, 20, 10, 6) and box(Box(10, 20, 10, 6), 3.5) == object_
+
+
+@pytest.mark.parametrize("settings", [{}, {"last": Box(20, 10, 12.5, 9), "growth": 1.5}])
+def test_the_main_box_is_that_of_the_main_parts(settings):
+    random = np.random.default_rng(0)
+    for share in (0.0, 0.2, 0.9):
+        mask = random.random((40, 60)) < 0.2
+        assert main_box(mask, share, **settings) == mask_to_box(main_parts(mask, share, **settings))
+    assert main_box(np.zeros((4, 5), bool), 0.2, **settings) is None
 
 
 def test_a_box_partly_outside_is_clipped_with_a_warning(caplog):
@@ -105,19 +124,6 @@ def test_one_hot_leaves_unknown_labels_out():
     mask = one_hot(torch.tensor([[[0, 2], [255, 1]]]), objects=2)
     assert mask.shape == (1, 3, 2, 2)
     assert mask.sum(dim=1).tolist() == [[[1, 1], [0, 1]]]
-
-
-def test_merging_groups_follows_the_formula():
-    first = torch.tensor([0.5, 0.3, 0.2])[:, None, None]
-    second = torch.tensor([0.1, 0.9])[:, None, None]
-    merged = merge_groups([first, second])
-    assert torch.allclose(merged.sigmoid().flatten(), torch.tensor([0.05, 0.3, 0.2, 0.9]), atol=1e-6)
-
-
-def test_merged_probabilities_are_clamped():
-    certain = torch.tensor([0.0, 1.0])[:, None, None]
-    merged = merge_groups([certain, certain]).flatten()
-    assert torch.allclose(merged.sigmoid(), torch.tensor([1e-5, 1 - 1e-5, 1 - 1e-5]), atol=1e-7)
 
 
 def test_margins_are_those_of_the_given_box_wherever_the_mask_goes():

@@ -175,13 +175,13 @@ class TestAttention:
             expected = (weights * (value[:, seen] + offset_values[:, inside])).sum(1)
             assert torch.allclose(found[:, at], expected, atol=1e-5)
 
-    @pytest.mark.parametrize("band", [1, 46, 10_000])
-    def test_the_window_does_not_depend_on_how_it_is_cut(self, band, monkeypatch):
+    @pytest.mark.parametrize("tile", [1, 46, 10_000])
+    def test_the_window_does_not_depend_on_how_it_is_cut(self, tile, monkeypatch):
         torch.manual_seed(0)
         query, relative = torch.randn(1, 161, 8), torch.randn(1, 161, 49)
         tokens = LayerTokens(torch.randn(1, 161, 8), torch.randn(1, 161, 4), torch.randn(1, 161, 4), size=(7, 23))
         expected = read_window(query, relative, tokens, 3)
-        monkeypatch.setattr("msdeaot_tracker.models.attention._BAND", {"default": band})
+        monkeypatch.setattr("msdeaot_tracker.models.attention._TILE", {"default": tile})
         assert torch.allclose(read_window(query, relative, tokens, 3), expected, atol=1e-6)
         single = LayerTokens(tokens.key, tokens.value, size=tokens.size)
         found = read_window_with_offsets(query, relative, torch.zeros(1, 49, 4), single, 3)
@@ -194,6 +194,18 @@ class TestAttention:
         expected = (query @ key.transpose(1, 2) / 8**0.5).softmax(-1) @ value
         monkeypatch.setattr("msdeaot_tracker.models.attention._LOGITS", {"default": limit})
         assert torch.allclose(attend(query, key, [value]), expected, atol=1e-6)
+
+    @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+    @pytest.mark.parametrize("tokens", [31, 5000])
+    def test_global_attention_is_the_same_in_inference(self, tokens, dtype, tolerance):
+        """Where products may be computed in other ways, of one batch."""
+        torch.manual_seed(0)
+        query, key, value = (torch.randn(1, n, 8).to(dtype) for n in (17, tokens, tokens))
+        expected = (query.float() @ key.float().transpose(1, 2) / 8**0.5).softmax(-1) @ value.float()
+        with torch.inference_mode():
+            found = attend(query, key, [value, value])
+        assert found.dtype == dtype
+        assert torch.allclose(found.float(), torch.cat([expected, expected], dim=-1), atol=tolerance)
 
 
 def test_a_mask_needs_no_channels_of_objects_that_are_not_there():

@@ -12,6 +12,7 @@ from colour_model import COLOURS, ColourModel, scene
 from msdeaot_tracker import Box, InputError, MaskEstimate, Tracker, TrackerError, load_model, override
 from msdeaot_tracker.boxes import Boxes
 from msdeaot_tracker.config import PRESETS, MemoryConfig, TrackerConfig, WindowConfig
+from msdeaot_tracker.enlargement import Enlarged
 from msdeaot_tracker.geometry import mask_to_box, rectangle_iou
 from msdeaot_tracker.groups import Video
 from msdeaot_tracker.sightings import Sighting
@@ -38,6 +39,12 @@ def view_of(rectangle, size, frame, align=True) -> View:
     return View(x, y, w, h, size, frame, align)
 
 
+def enlarged(view: View, logits: torch.Tensor) -> np.ndarray:
+    """[K, h, w] -> [K, ...] on the pixels inside the view."""
+    rows, columns = view.inside
+    return Enlarged(view, logits).on(rows, np.arange(columns.start, columns.stop)).transpose(0, 1).numpy()
+
+
 # There and back
 
 ODD = [
@@ -61,7 +68,7 @@ def test_labels_come_back_within_half_a_pixel(rectangle, size, frame, align):
         bottom, right = (int(rng.integers(a + 3, s.stop)) for a, s in ((top, rows), (left, columns)))
         labels[top:bottom, left:right] = 7
         there = view.labels(labels, torch.device("cpu"))
-        back = view.logits(torch.stack([there != 7, there == 7])[None].float() * 20 - 10).argmax(dim=0).numpy()
+        back = enlarged(view, torch.stack([there != 7, there == 7]).float() * 20 - 10).argmax(axis=0)
         assert back.shape == (rows.stop - rows.start, columns.stop - columns.start)
         found = mask_to_box(back)
         expected = (left - columns.start, top - rows.start, right - columns.start, bottom - rows.start)
@@ -311,10 +318,10 @@ def test_of_another_object_nothing_is_made_up():
     wider = np.zeros_like(labels)
     wider[10:40, 10:20] = 1
     image, usual = np.zeros((40, 40, 3), np.uint8), {1: Box(10, 10, 10, 30)}
-    assert boxes.read(image, labels, [1], {}, {}, usual, wider)[1] == Box(10, 10, 10, 30)
+    assert boxes.read(image, labels, [1], {}, usual, wider)[1] == Box(10, 10, 10, 30)
     wider[20:30] = 2
     wider[30:] = 0
-    assert boxes.read(image, labels, [1], {}, {}, usual, wider)[1] == Box(10, 10, 10, 10)
+    assert boxes.read(image, labels, [1], {}, usual, wider)[1] == Box(10, 10, 10, 10)
 
 
 def test_a_window_goes_ahead_of_an_object_on_its_way():

@@ -43,9 +43,9 @@ class SelfPropagation(nn.Module):
     def forward(self, x: Tensor, y: Tensor, size: MapSize) -> Tensor:
         """Normalised branches [B, N, C] each -> [B, N, 2 C]."""
         key = self.to_key(torch.cat([x, y], dim=-1))
-        values = F.silu(self.to_value(x)), F.silu(self.to_id_value(y))
+        value = F.silu(torch.cat([self.to_value(x), self.to_id_value(y)], dim=-1))
         gate = F.silu(torch.cat([self.to_gate(x), self.to_id_gate(y)], dim=-1))
-        return self.output(attend(key, key, values), gate, size)
+        return self.output(attend(key, key, (value,)), gate, size)
 
 
 class GatedPropagation(nn.Module):

@@ -11,15 +11,15 @@ _ONEDNN = (
     and "AVX512" in torch.backends.cpu.get_cpu_capability()
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 )
+_HALF = _ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+_FAR = 4096  # tokens from which on sums over them are faster by MKL
 
 
 class Linear(nn.Linear):
     """In inference in float32 on a CPU with AVX-512 by oneDNN: the same sums, faster."""
 
     def forward(self, x: Tensor) -> Tensor:
-        plain = x.dtype == self.weight.dtype == torch.float32 and x.device.type == "cpu"
-        inference = not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.compiler.is_exporting())
-        if _ONEDNN and plain and inference:
+        if _by_onednn(x, self.weight):
             return torch.ops.mkldnn._linear_pointwise(x.contiguous(), self.weight, self.bias, "none", [], "")
         return super().forward(x)
 
@@ -29,3 +29,23 @@ class Linear(nn.Linear):
         linear = cls(other.in_features, other.out_features, bias=other.bias is not None)
         linear.weight, linear.bias = other.weight, other.bias
         return linear
+
+
+def similarity(query: Tensor, key: Tensor) -> Tensor:
+    """Products of all pairs, [B, N, C] and [B, M, C] -> [B, N, M]; one batch's on such a CPU by oneDNN as well."""
+    if len(query) == 1 and _by_onednn(query, key):
+        return torch.ops.mkldnn._linear_pointwise(query, key[0], None, "none", [], "")
+    return query @ key.transpose(1, 2)
+
+
+def weighted(weights: Tensor, value: Tensor) -> Tensor:
+    """Sums over all tokens, [B, N, M] and [B, M, C] -> [B, N, C]; in float32, of not too many, likewise."""
+    if len(weights) == 1 and value.dtype == torch.float32 and value.shape[1] < _FAR and _by_onednn(weights, value):
+        return torch.ops.mkldnn._linear_pointwise(weights, value[0].T, None, "none", [], "")
+    return weights @ value
+
+
+def _by_onednn(x: Tensor, weight: Tensor) -> bool:
+    able = {torch.float32: _ONEDNN and not torch.is_autocast_enabled("cpu"), torch.bfloat16: _HALF}
+    inference = not (torch.is_grad_enabled() or torch.compiler.is_exporting())
+    return x.device.type == "cpu" and x.dtype == weight.dtype and inference and able.get(x.dtype, False)

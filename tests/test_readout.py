@@ -1,0 +1,126 @@
+"""From logits of groups, each in its view, to labels and scores: as if all were computed at every pixel."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from parity import merge_groups
+from torch.nn import functional as F
+
+from msdeaot_tracker import readout
+from msdeaot_tracker.readout import Answer, read_labels
+from msdeaot_tracker.views import View
+
+FRAME = (97, 131)
+WHOLE = (0, 0, 131, 97)
+WINDOWS = [(-20, 10, 60, 60), (25, 30, 50, 50), (60, 45, 90, 70), (100, -10, 31, 31)]  # the last one overlaps none
+
+
+def view_of(rectangle, align: bool) -> View:
+    x, y, w, h = rectangle
+    return View(x, y, w, h, (113, 145), FRAME, align)
+
+
+def answers(rectangles, objects: int, sharp: float, align: bool) -> list[Answer]:
+    """Smooth logits; the background is ahead in most places."""
+    generator = torch.Generator().manual_seed(objects)
+    found = []
+    for group, rectangle in enumerate(rectangles):
+        coarse = torch.randn(objects + 1, 6, 7, generator=generator) * sharp
+        coarse[0] += 1.7 * sharp + 0.5
+        logits = F.interpolate(coarse[None], (29, 37), mode="bicubic")[0]
+        found.append(Answer(tuple(range(10 * group + 3, 10 * group + 3 + objects)), view_of(rectangle, align), logits))
+    return found
+
+
+def enlarged(answer: Answer) -> torch.Tensor:
+    """[K + 1, H, W] on the whole image, all background where the view is not."""
+    view, (height, width) = answer.view, FRAME
+    rows, columns = view.inside
+    everywhere = torch.full((len(answer.logits), height, width), -torch.inf)
+    everywhere[0] = 0
+    here = F.interpolate(
+        answer.logits[None], (view.height, view.width), mode="bilinear", align_corners=view.align_corners
+    )
+    down, across = (slice(s.start - at, s.stop - at) for s, at in ((rows, view.top), (columns, view.left)))
+    everywhere[:, rows, columns] = here[0, :, down, across]
+    return everywhere
+
+
+def read_everywhere(groups: list[Answer]) -> tuple[np.ndarray, dict[int, float]]:
+    logits = [enlarged(answer) for answer in groups]
+    merged = logits[0] if len(logits) == 1 else merge_groups([each.softmax(dim=0) for each in logits])
+    ids = torch.tensor([0, *(i for answer in groups for i in answer.object_ids)])
+    sure, channel = merged.double().softmax(dim=0).max(dim=0)
+    scores = {int(i): float(sure[channel == c].mean()) for c, i in enumerate(ids) if c and (channel == c).any()}
+    return ids[channel].numpy(), {int(i): scores.get(int(i), 0.0) for i in ids[1:]}
+
+
+@pytest.mark.parametrize("rows", [7, 32, 1000])
+@pytest.mark.parametrize("align", [True, False])
+@pytest.mark.parametrize("sharp", [1.0, 4.0])
+@pytest.mark.parametrize(
+    ("rectangles", "objects"),
+    [([WHOLE], 1), ([WHOLE], 4), ([WINDOWS[0]], 2), ([WINDOWS[2]], 1), ([WHOLE] * 3, 3), (WINDOWS[:3], 2)],
+    ids=["one", "four", "window", "beyond the corner", "groups", "windows"],
+)
+def test_labels_and_scores_are_those_of_all_pixels(monkeypatch, rectangles, objects, sharp, align, rows):
+    monkeypatch.setitem(readout._ROWS, "cpu", rows)
+    groups = answers(rectangles, objects, sharp, align)
+    labels, scores, wider = read_labels(groups, *FRAME, probability=0.2)
+    expected_labels, expected_scores = read_everywhere(groups)
+    assert 0 < (expected_labels > 0).mean() < 0.95
+    assert (labels != expected_labels).sum() <= 1  # a near tie
+    assert scores == pytest.approx(expected_scores, abs=1e-3 if (labels != expected_labels).any() else 1e-5)
+    lowered = torch.tensor([np.log(0.25)] + [0] * objects, dtype=torch.float32)[:, None, None]  # of the background
+    expected_wider, _ = read_everywhere([replace(answer, logits=answer.logits + lowered) for answer in groups])
+    assert (wider != expected_wider).sum() <= 1 and (wider > 0).sum() > (labels > 0).sum()
+
+
+def test_views_that_do_not_overlap_are_read_each_by_itself():
+    together, apart = answers(WINDOWS[:3], 2, 4.0, True), answers([WINDOWS[3]], 1, 4.0, True)
+    apart[0] = Answer((90,), apart[0].view, apart[0].logits - torch.tensor([8.0, 0])[:, None, None])
+    labels, scores, wider = read_labels([*together, *apart], *FRAME)
+    assert wider is None
+    for groups in (together, apart):
+        own, own_scores, _ = read_labels(groups, *FRAME)
+        assert own.any() and np.array_equal(np.where(own > 0, labels, 0), own)
+        assert own_scores.items() <= scores.items()
+
+
+def test_only_what_may_be_an_object_is_enlarged(monkeypatch):
+    """Elsewhere the background is certain: of a small object at most the bands that it touches."""
+    pixels = []
+    on = readout.Enlarged.on
+
+    def counted(self, rows, columns):
+        pixels.append((rows.stop - rows.start) * len(columns))
+        return on(self, rows, columns)
+
+    monkeypatch.setattr(readout.Enlarged, "on", counted)
+    logits = torch.zeros(3, 29, 37)
+    logits[0] = 5
+    logits[1, 10:13, 20:22] = 9
+    without = logits.clone()
+    without[1] = 0
+    _, scores, _ = read_labels(
+        [Answer((i, i + 1), view_of(WHOLE, True), x) for i, x in ((1, logits), (3, without))], *FRAME
+    )
+    assert scores[1] > 0.5 and scores[2] == scores[3] == scores[4] == 0.0
+    assert sum(pixels) <= 2 * 64 * 20
+
+
+def test_merging_groups_follows_the_formula():
+    first = torch.tensor([0.5, 0.3, 0.2])[:, None, None]
+    second = torch.tensor([0.1, 0.9])[:, None, None]
+    merged = merge_groups([first, second])
+    assert torch.allclose(merged.sigmoid().flatten(), torch.tensor([0.05, 0.3, 0.2, 0.9]), atol=1e-6)
+
+
+def test_certain_groups_are_merged_within_the_clamps():
+    """Two groups claim all for themselves: the first one has it, and neither is sure."""
+    certain = torch.tensor([-50.0, 50.0])[:, None, None].expand(2, 29, 37)
+    labels, scores, _ = read_labels([Answer((i,), view_of(WHOLE, True), certain) for i in (4, 2)], *FRAME)
+    assert (labels == 4).all()
+    assert scores == {4: pytest.approx(0.5, abs=1e-4), 2: 0.0}
