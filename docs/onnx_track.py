@@ -2,7 +2,7 @@
 
 GRAPHS is a folder that `msdeaot export-onnx` wrote, FRAMES uint8 [T, H, W, 3] RGB of the size it was written for,
 LABELS int [H, W] the objects of the first frame (0 is background). OUT gets uint8 [T, H, W]. When memory is full, its
-oldest frame leaves.
+oldest frame leaves. Of a model that remembers only frames it is sure of (memory.sure_score), the first alone is held.
 """
 
 import json
@@ -32,6 +32,7 @@ def run(session, inputs):
 def track(folder, frames, labels):
     sessions, about = load(folder)
     gap, limit, lag = (about["memory"][key] for key in ("long_term_gap", "long_term_max", "short_term_lag"))
+    gap = None if about["memory"]["sure_score"] > 0 else gap
     if list(frames.shape[1:3]) != about["size"] or labels.shape != frames.shape[1:3]:
         sys.exit(f"frames {frames.shape[1:3]}, labels {labels.shape}: the graphs are for {about['size']}")
     recent, held, last, objects = deque(maxlen=lag), [], 0, int(labels.max())
@@ -56,7 +57,4 @@ if __name__ == "__main__":
     if len(sys.argv) != 5:
         sys.exit(__doc__.splitlines()[0])
     folder, frames, labels, out = map(Path, sys.argv[1:])
-    for file in (frames, labels):
-        if not file.is_file():
-            sys.exit(f"{file} is not there")
     np.save(out, np.stack(list(track(folder, np.load(frames), np.load(labels).astype(np.int64)))))

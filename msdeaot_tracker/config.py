@@ -210,8 +210,8 @@ PRESETS: dict[str, Preset] = {
                 ),
                 dropout=0.0,
             ),
-            # The same: with a gap of 5 masks gain, and boxes that leak are lost (docs/training.md).
-            MemoryConfig(long_term_gap=None),
+            # Of other frames only those it is sure of: where leaks are remembered, boxes are lost (docs/training.md).
+            MemoryConfig(long_term_max=4, sure_score=0.9, sure_change=1.6, sure_fill=0.85),
             _OWN,
             weights="msdeaot-lite.safetensors",
         ),
