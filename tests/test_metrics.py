@@ -30,18 +30,19 @@ ABSENT = [np.nan] * 4
     ("visible", "found_on", "expected"),
     [
         ("111111", "", (0, 0, 0, 0)),
-        ("110011", "4", (1, 1, 0, 0)),
-        ("110011", "1", (1, 0, 0, 0)),
-        ("1100111", "4", (1, 1, 1, 1)),
+        ("110011", "4", (1, 1, 1, 1)),
+        ("110010", "4", (1, 1, 0, 0)),
+        ("110001", "5", (1, 1, 0, 0)),
+        ("110011", "1", (1, 0, 1, 0)),
         ("10111001", "37", (2, 2, 1, 1)),
         ("1011101111", "9", (2, 0, 2, 0)),  # the fourth frame after it came back is too late
-        ("001100", "2", (1, 1, 0, 0)),
+        ("001100", "2", (1, 1, 1, 1)),
     ],
 )
 def test_how_often_an_object_is_found_again(visible, found_on, expected):
-    """That it came back; that it was found; that it stayed for three frames; that it did and was found."""
+    """That it came back; that it was found; that it stayed for two frames; that it did and was found."""
     ious = np.array([0.3 if str(t) in found_on else 0.29 for t in range(len(visible))])
-    assert returns(ious, np.array([*visible]) == "1", within=3, overlap=0.3) == Returns(*expected)
+    assert returns(ious, np.array([*visible]) == "1", within=3, stay=2, overlap=0.3) == Returns(*expected)
 
 
 def test_roc_area_counts_pairs_in_order():

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from ..evaluation import (
     FOUND_WITHIN,
     GOOD,
+    STAYED,
     Sequence,
     SequenceScore,
     StaticTracker,
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         found, stayed, both = (sum(getattr(o.returns, f) for o in objects) for f in ("found", "stayed", "stayed_found"))
         print(
             f"found again within {FOUND_WITHIN} frames of coming back: {found} of {back}; "
-            f"of those that stayed so long: {both} of {stayed}"
+            f"of those that stayed for {STAYED} or more: {both} of {stayed}"
         )
     good, poor = (np.concatenate([getattr(o, kind) for o in objects] or [[]]) for kind in ("good", "poor"))
     if len(good) and len(poor):

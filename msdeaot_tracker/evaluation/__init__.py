@@ -46,7 +46,7 @@ from .results import (
     results_folder,
     write_results,
 )
-from .runner import FOUND_WITHIN, GOOD, ObjectScore, SequenceScore, StaticTracker, VideoTracker, run_sequence
+from .runner import FOUND_WITHIN, GOOD, STAYED, ObjectScore, SequenceScore, StaticTracker, VideoTracker, run_sequence
 from .scoring import score
 from .workers import Outcome, do_jobs, do_jobs_in_processes
 
@@ -58,6 +58,7 @@ __all__ = [
     "PIXEL_THRESHOLDS",
     "PROTOCOLS",
     "ROBUSTNESS_THRESHOLDS",
+    "STAYED",
     "THRESHOLDS",
     "Job",
     "ObjectScore",

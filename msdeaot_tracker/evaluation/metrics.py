@@ -101,22 +101,21 @@ class Returns:
 
     back: int = 0
     found: int = 0
-    stayed: int = 0  # of them those after which it was there long enough to be looked for
+    stayed: int = 0  # of the times it came back, those on which it did not soon go again
     stayed_found: int = 0
 
 
-def returns(ious: np.ndarray, visible: np.ndarray, *, within: int, overlap: float) -> Returns:
+def returns(ious: np.ndarray, visible: np.ndarray, *, within: int, stay: int, overlap: float) -> Returns:
     """ious float [N], visible bool [N]: of all frames of a run.
 
     Found: an overlap of at least `overlap` on one of the `within` frames from its coming back on, and before it goes
-    again. Stayed: it was there on all of these.
+    again. Stayed: it was there on `stay` frames at least.
     """
     back = np.flatnonzero(visible[1:] & ~visible[:-1]) + 1
     counts = np.zeros(4, int)
     for first in back:
-        gone = np.flatnonzero(~visible[first:])
-        last = first + min([within, *gone[:1].tolist()])
-        found, stayed = bool((ious[first:last] >= overlap).any()), first + within <= min(last, len(visible))
+        frames = int(np.argmin([*visible[first:], False]))  # until it goes, or the run ends
+        found, stayed = bool((ious[first : first + min(within, frames)] >= overlap).any()), frames >= stay
         counts += (1, found, stayed, found and stayed)
     return Returns(*map(int, counts))
 

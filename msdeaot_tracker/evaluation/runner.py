@@ -17,6 +17,7 @@ from .metrics import Returns, box_iou, one_pass_ious, returns, success_score
 Init = Literal["mask", "box"]
 ABSENT = (np.nan,) * 4
 FOUND_WITHIN = 30  # frames after an object has come back
+STAYED = 10  # frames; an object that comes back for fewer can hardly be found
 _FOUND = 0.3  # overlap of the boxes from which on it counts as found
 GOOD = 0.5  # overlap of the masks above which a frame counts as well tracked
 
@@ -122,7 +123,7 @@ def _score(
     inner: the frames that J is a mean over, where they have truth. said: scores, and whether the frame is a GOOD one.
     """
     visible = ~np.isnan(truth).any(axis=1)
-    back = returns(box_iou(predicted, truth), visible, within=FOUND_WITHIN, overlap=_FOUND)
+    back = returns(box_iou(predicted, truth), visible, within=FOUND_WITHIN, stay=STAYED, overlap=_FOUND)
     return ObjectScore(
         success_score(one_pass_ious(predicted, truth)),
         float(np.mean([overlaps[index] for index in overlaps if index in inner] or [*overlaps.values()])),
