@@ -19,9 +19,9 @@ _GROUPS = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80
 class EfficientNetLiteEncoder(Encoder):
     """Blocks 0 to 4 of EfficientNet-Lite0 (Tan and Le, 2019; Lite: without squeeze-and-excitation, ReLU6).
 
-    Modules are named, and without weights begin, as timm's `efficientnet_lite0`. TensorFlow's weights: epsilon of the
-    batch norms, input (255 RGB - 127) / 128, and "same" padding, which at sizes of 16k+1 is as much on all sides
-    (timm's `tf_efficientnet_lite0`). The last map is the deep one.
+    Modules are named as in timm's `efficientnet_lite0`. TensorFlow's weights: epsilon of the batch norms, input
+    (255 RGB - 127) / 128, and "same" padding, which at sizes of 16k+1 is as much on all sides (timm's
+    `tf_efficientnet_lite0`). The last map is the deep one.
     """
 
     mean = (127 / 255,) * 3
@@ -42,8 +42,8 @@ class EfficientNetLiteEncoder(Encoder):
         self.channels = {stride: _GROUPS[index][-1] for index, stride in MOBILENET_TAPS.items()}
         self.deep_channels = self.channels[16]
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):  # by fan-out, as in TensorFlow's EfficientNet
-                fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
+            if type(module) is nn.Conv2d:  # by fan-out, as in TensorFlow's EfficientNet
+                fan_out = math.prod(module.kernel_size) * module.out_channels
                 nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
 
     def forward(self, image: Tensor) -> Features:
