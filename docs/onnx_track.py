@@ -56,4 +56,7 @@ if __name__ == "__main__":
     if len(sys.argv) != 5:
         sys.exit(__doc__.splitlines()[0])
     folder, frames, labels, out = map(Path, sys.argv[1:])
+    for file in (frames, labels):
+        if not file.is_file():
+            sys.exit(f"{file} is not there")
     np.save(out, np.stack(list(track(folder, np.load(frames), np.load(labels).astype(np.int64)))))

@@ -42,6 +42,12 @@ class ModelConfig:
 class MemoryConfig:
     long_term_gap: int | None = 5  # frames between long-term writes; None: only reference frames are kept
     long_term_max: int | None = 8  # frames held in long-term memory (or per object), references counted; None: no bound
+    # Only frames are written that the tracker is sure of: on which each object of a group has at least this score, a
+    # box of at most that many times its usual area and no less than that part of it (None: whatever box it has), and
+    # fills its box at least so much as it did where it was given, times this: leaks stretch boxes more than masks
+    sure_score: float = 0.0
+    sure_change: float | None = None
+    sure_fill: float = 0.0
     short_term_lag: int = 1  # the short-term frame is this many frames back
     policy: Literal["oldest", "second_oldest", "per_object"] = "oldest"  # who leaves a full memory (memory.STORES)
 

@@ -20,7 +20,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield partial
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and not error.filename:  # what a full disk says has no name
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise

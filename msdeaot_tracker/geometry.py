@@ -68,6 +68,15 @@ def _near(statistics: np.ndarray, last: Box, growth: float) -> np.ndarray:
     return near
 
 
+def share_inside(labels: np.ndarray, object_id: int, box: Box | None) -> float:
+    """Of a box's area what an object's pixels cover in it, in [0, 1]; labels: int [H, W]. None: 0."""
+    if box is None or not box.w * box.h > 0:
+        return 0.0
+    top, left = max(math.floor(box.y), 0), max(math.floor(box.x), 0)
+    inside = labels[top : math.ceil(box.y + box.h), left : math.ceil(box.x + box.w)]
+    return min(np.count_nonzero(inside == object_id) / (box.w * box.h), 1.0)
+
+
 def hull(boxes: Sequence[Box]) -> Box:
     """The smallest rectangle that holds these, at least one."""
     left, top = min(box.x for box in boxes), min(box.y for box in boxes)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .boxes import Boxes
-from .config import WindowConfig
-from .geometry import completed, shifted, towards
+from .config import MemoryConfig, WindowConfig
+from .geometry import completed, share_inside, shifted, towards
 from .memory import Memory
 from .types import Box, MapSize
 from .views import POLICIES, Policy, Scenery, Sight, View
@@ -135,10 +136,12 @@ class Video:
     frame_index: int = 0
     groups: list[ObjectGroup] = field(default_factory=list)
     sightings: dict[int, Sighting] = field(default_factory=dict)
+    fills: dict[int, float] = field(default_factory=dict)  # of its box, what an object covered where it was given
 
     def copy(self) -> Video:
         groups = [group.copy() for group in self.groups]
-        return Video(self.scenery, self.boxes.copy(), self.frame_index, groups, dict(self.sightings))
+        known = dict(self.sightings), dict(self.fills)
+        return Video(self.scenery, self.boxes.copy(), self.frame_index, groups, *known)
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -151,6 +154,7 @@ class Video:
         for object_id in object_ids:
             self.boxes.forget(object_id)
             self.sightings.pop(object_id, None)
+            self.fills.pop(object_id, None)
 
     def note(self, boxes: Mapping[int, Box | None], scores: Mapping[int, float]) -> None:
         """Where the objects of this frame were seen; what counts as their size follows their boxes slowly."""
@@ -164,6 +168,29 @@ class Video:
                 self.sightings[object_id] = last.followed(now, window, whole)
             else:
                 self.sightings[object_id] = last._replace(age=last.age + 1)
+
+    def well_seen(
+        self,
+        boxes: Mapping[int, Box | None],
+        scores: Mapping[int, float],
+        labels: np.ndarray,
+        given: Container[int],
+        memory: MemoryConfig,
+    ) -> set[int]:
+        """The objects that are seen so well on this frame that it may be remembered for long (`memory.sure_…`).
+
+        labels: int [H, W], the frame's object ids. given: those that were given on it.
+        """
+        fills = {i: share_inside(labels, i, box) for i, box in boxes.items()} if memory.sure_fill > 0 else {}
+        self.fills |= {i: fill for i, fill in fills.items() if i in given}
+
+        def is_sure(i: int) -> bool:
+            if scores[i] < memory.sure_score or (fills and fills[i] < memory.sure_fill * self.fills.get(i, 0.0)):
+                return False
+            box, last, change = boxes[i], self.sightings[i], memory.sure_change
+            return change is None or (box is not None and not last.age and _is_alike(box, last.box, change))
+
+        return set(filter(is_sure, boxes))
 
     def admit(self, objects: Mapping[int, Box], found: Callable[[], ObjectGroup]) -> None:
         """Each new object joins the first group that has a slot and a view for it; `found` makes another group.

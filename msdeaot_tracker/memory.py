@@ -180,9 +180,12 @@ class Memory:
         *,
         reference: bool = False,
         anew: bool = False,
+        sure: bool = True,
         mask: Tensor | None = None,
     ) -> None:
         """Remember a frame: always as recent, in long-term memory when it is a reference or the gap has passed.
+
+        sure: whether its masks may be relied on; if not, and it is no reference, the next one has its turn.
 
         anew: forget the recent frames before it, whose maps are of another view: the short-term read goes by place.
               Of a reference they are forgotten in any case: they do not know the objects given now.
@@ -192,7 +195,7 @@ class Memory:
         gap = self._config.long_term_gap
         earlier = [] if anew or reference else self._recent
         self._recent = [*earlier, (frame_index, entry)][-self._config.short_term_lag :]
-        if reference or (gap is not None and frame_index - self._last_append >= gap):
+        if reference or (sure and gap is not None and frame_index - self._last_append >= gap):
             self._append(HeldFrame(frame_index, reference), entry, mask)
             self._last_append = frame_index
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 
 import numpy as np
@@ -209,11 +209,13 @@ class Tracker:
         boxes = video.boxes.read(image, labels, video.object_ids, targets, places, usual)
         sure = {i: 1.0 if estimate.confidence is None else estimate.confidence for i, estimate in given.items()}
         scores = {i: s if boxes[i] else 0.0 for i, s in (scores | sure).items()}
-        video.note(boxes, scores | dict.fromkeys(given, 1.0))  # where an object was given, there it is
+        noted = scores | dict.fromkeys(given, 1.0)  # where an object was given, there it is
+        video.note(boxes, noted)
+        well_seen = video.well_seen(boxes, noted, labels, given, self._preset.memory)
         for new, old in video.part().items():
             propagations[new] = propagations.get(old)
         for group in video.groups:
-            self._remember(look, group, video, propagations.get(group), labels, given)
+            self._remember(look, group, video, propagations.get(group), labels, given, well_seen)
         self._warn_of_small(video, labels, given)
         views = {i: group.view for group in video.groups for i in group.object_ids} | looked
         look.verify()
@@ -229,9 +231,11 @@ class Tracker:
         propagation: Propagation | None,
         labels: np.ndarray,
         given: Mapping[int, MaskEstimate],
+        well_seen: Set[int],
     ) -> None:
         """Write the frame with its final labels into the group's memory, and let the group look at its next view.
 
+        well_seen: the objects for whose sake the frame may be remembered for long, if all of the group are among them.
         As a reference where targets were given. A reference reads itself: what was propagated to it does not know the
         new masks (PARITY 11). So does a frame after which the view changes in more than its place: the short-term read
         of the next one needs it at that one's scale.
@@ -245,7 +249,8 @@ class Tracker:
         if group.is_renumbered:
             group.memory, group.is_renumbered = self._new_memory(), False
             look.recall(group, group.memory)
-        group.memory.write(video.frame_index, entry, reference=reference, anew=scaled, mask=mask)
+        sure = set(group.object_ids) <= well_seen
+        group.memory.write(video.frame_index, entry, reference=reference, anew=scaled, sure=sure, mask=mask)
         group.view = view
         if reference:
             group.keep(look.reference(video.frame_index, view, labels), self._preset.memory.long_term_max)

@@ -267,9 +267,14 @@ def test_a_result_file_of_another_origin_lists_nothing(track, folder, out, capsy
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
 def test_a_full_disk_leaves_nothing_half_written(tmp_path):
     (tmp_path / "a.txt.part").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space"), whole_file(tmp_path / "a.txt") as partial:
+    with pytest.raises(OSError, match=r"No space.*a.txt'$"), whole_file(tmp_path / "a.txt") as partial:
         partial.write_bytes(bytes(2000))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(track, folder, out, capsys):
+    out.write_text("mine")
+    check_refused(track(folder, "--box", BOX, "--out", out), capsys.readouterr(), f"{out / 'masks'}: Not a directory")
 
 
 def test_where_the_network_looks_is_a_setting_and_can_be_drawn(track, folder, out):

@@ -34,6 +34,14 @@ def test_the_gap_counts_from_a_later_reference():
     assert filled(12, references=(0, 4), long_term_gap=5).view().long_term_frames == (0, 4, 9)
 
 
+def test_a_frame_that_is_not_sure_leaves_its_turn_to_the_next():
+    memory = Memory(MemoryConfig(long_term_gap=5, long_term_max=None), strides=(1,))
+    for t in range(15):
+        memory.write(t, entry(t), reference=t in (0, 2), sure=t not in (2, 7, 8))  # references are sure in any case
+    view = memory.view()
+    assert view.long_term_frames == (0, 2, 9, 14) and view.short_term_frame == 14
+
+
 def test_bounded_memory_keeps_references_and_the_newest():
     view = filled(100, references=(0, 31), long_term_gap=3, long_term_max=4).view()
     assert view.long_term_frames[:2] == (0, 31)

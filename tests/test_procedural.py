@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from msdeaot_tracker.data.procedural import ClipConfig, generate_clip
+from msdeaot_tracker.data.procedural.held_out import write_frames
+from msdeaot_tracker.types import InputError
 
 SEEDS = range(24)
 LONG = ClipConfig(height=72, width=96, frames=40, max_objects=2, vigour=(0.25, 0.5))
@@ -181,3 +183,11 @@ def test_impossible_scenes_are_refused():
 def test_one_object_and_other_sizes():
     clip = generate_clip(1, ClipConfig(height=240, width=320, frames=4, max_objects=1))
     assert clip.frames.shape == (4, 240, 320, 3) and clip.visibility.shape == (4, 1)
+
+
+def test_of_a_sequence_that_cannot_be_written_nothing_is_left(tmp_path):
+    good = (np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), np.uint8))
+    write_frames(tmp_path, "one", [good])
+    with pytest.raises(InputError):
+        write_frames(tmp_path, "two", [good, (good[0], np.full((4, 4), -1))])
+    assert {path.name for path in tmp_path.glob("*/*")} == {"one"} and len(list(tmp_path.rglob("*.png"))) == 2

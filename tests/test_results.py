@@ -233,6 +233,14 @@ def test_options_that_make_no_sense(dataset, tmp_path, capsys, more, words):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "more", [["--out", "results"], ["--protocol", "ope"], ["--workers", "2"], ["--shard", "1/2"], ["--no-resume"]]
+)
+def test_what_only_a_dataset_has_is_refused_without_one(tmp_path, capsys, more):
+    assert main(["evaluate", str(tmp_path), "--init", "box", *more]) == 2
+    assert f"{more[0]} is of --dataset" in capsys.readouterr().err
+
+
 def test_other_settings_need_another_name(dataset, tmp_path, capsys):
     out = tmp_path / "out"
     evaluate(dataset, out, "--protocol", "ope")

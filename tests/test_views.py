@@ -10,7 +10,7 @@ from colour_model import COLOURS, ColourModel, scene
 
 from msdeaot_tracker import Box, InputError, MaskEstimate, Tracker, TrackerError, load_model, override
 from msdeaot_tracker.boxes import Boxes
-from msdeaot_tracker.config import PRESETS, TrackerConfig, WindowConfig
+from msdeaot_tracker.config import PRESETS, MemoryConfig, TrackerConfig, WindowConfig
 from msdeaot_tracker.geometry import mask_to_box, rectangle_iou
 from msdeaot_tracker.groups import Sighting, Video
 from msdeaot_tracker.views import POLICIES, Scenery, Sight, View, tiles
@@ -314,6 +314,30 @@ def test_the_way_of_a_missing_object_is_known_for_some_frames_and_ends_at_the_bo
     assert video.sightings[1] == Sighting(Box(30, 12, 40, 40), age=0, step=(10.0, 1.0))
     video.note({1: Box(50, 14, 40, 120)}, {1: 0.9})  # with something else: where the middle of it is, is not known
     assert video.sightings[1].step == (5.0, 0.5)
+
+
+def test_well_seen_is_who_has_a_high_score_and_the_usual_size_and_fills_its_box_as_usual():
+    settings = TrackerConfig(view="auto", window=WindowConfig(adapt=0.0))
+    video = Video(Scenery((480, 640), settings, True), Boxes(settings, None))
+    boxes = {i: Box(100 * i, 100, 40, 40) for i in range(1, 6)}
+    video.sightings |= {i: Sighting(box) for i, box in boxes.items()}
+    labels = np.zeros((480, 640), np.int32)
+    for i in boxes:
+        labels[100:140, 100 * i : 100 * i + 20] = i
+    scores = dict.fromkeys(boxes, 0.95)
+    assert video.well_seen(boxes, scores, labels, set(boxes), MemoryConfig(sure_fill=0.9)) == set(boxes)
+    boxes |= {2: Box(200, 100, 40, 56), 3: Box(300, 100, 40, 29), 4: None}
+    scores |= {4: 0.0, 5: 0.85}
+    video.note(boxes, scores)
+
+    def seen(**memory):
+        return video.well_seen(boxes, scores, labels, (), MemoryConfig(**memory))
+
+    assert seen(sure_score=0.9, sure_change=1.3) == {1}
+    assert seen(sure_score=0.9, sure_change=1.5) == {1, 2, 3}
+    assert seen(sure_score=0.9) == {1, 2, 3}
+    assert seen(sure_fill=0.9) == {1, 3, 5}  # 40/56 of what it was is left of 2
+    assert seen() == set(boxes)
 
 
 def test_what_is_left_of_an_object_behind_a_cover_is_not_its_size():

@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.dataset:
         return evaluate_dataset.run(args)
+    evaluate_dataset.check_unused(args)
     if not args.init:
         raise InputError("--init mask or --init box is needed: what the tracker starts from (or --dataset)")
     if args.tracker not in (evaluate_dataset.OURS, "static"):

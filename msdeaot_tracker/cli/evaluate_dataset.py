@@ -128,6 +128,15 @@ def parse_tracker(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{error}, {OURS}") from None
 
 
+def check_unused(args: argparse.Namespace) -> None:
+    """InputError: one of these options is given without --dataset, where it would do nothing."""
+    names = ("protocol", "out", "name", "table", "workers", "ray", "python", "pytracking")
+    given = [name for name in names if getattr(args, name)]
+    given += ["shard"] * (args.shard != (0, 1)) + ["no-resume"] * (not args.resume)
+    if given:
+        raise InputError(f"--{given[0]} is of --dataset, and does nothing without it (docs/evaluate.md)")
+
+
 def run(args: argparse.Namespace) -> int:
     if not args.protocol or not args.out:
         raise InputError("--dataset needs --protocol and --out")

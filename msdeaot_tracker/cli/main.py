@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from .. import __version__
 from ..threads import spin_briefly
 from ..types import InputErrors, TrackerError
-from ..words import did_you_mean
+from ..words import did_you_mean, explained
 
 # What each does, in the order of the help text; a module of its own, imported when it is called.
 COMMANDS = {
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return EXIT_BROKEN_PIPE
         if args.debug:
             raise
-        for fault in error.faults if isinstance(error, InputErrors) else (str(error),):
+        for fault in error.faults if isinstance(error, InputErrors) else (explained(error),):
             print(f"msdeaot: error: {' '.join(fault.split())}", file=sys.stderr)
         return EXIT_ERROR
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -111,11 +112,17 @@ def write_sequence(root: Path, sequence: ProceduralSequence) -> None:
 def write_frames(root: Path, name: str, frames: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
     """JPEGImages/<name>, as PNGs, so that a tracker sees what it sees in memory; and Annotations/<name>.
 
-    frames: pictures uint8 [H, W, 3] RGB and object ids [H, W].
+    frames: pictures uint8 [H, W, 3] RGB and object ids [H, W]. Of a sequence that cannot be written nothing is left.
     """
-    folders = [root / folder / name for folder in ("JPEGImages", "Annotations")]
-    for folder in folders:
-        folder.mkdir(parents=True)
-    for index, (picture, labels) in enumerate(frames):
-        write_image(folders[0] / f"{index:05d}.png", picture)
-        write_mask(folders[1] / f"{index:05d}.png", labels)
+    parents = [root / folder for folder in ("JPEGImages", "Annotations")]
+    for parent in parents:
+        parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=root, prefix=".part-") as unfinished:
+        halves = [Path(unfinished, parent.name) for parent in parents]
+        for half in halves:
+            half.mkdir()
+        for index, (picture, labels) in enumerate(frames):
+            write_image(halves[0] / f"{index:05d}.png", picture)
+            write_mask(halves[1] / f"{index:05d}.png", labels)
+        for half, parent in zip(halves, parents, strict=True):
+            half.rename(parent / name)
