@@ -132,7 +132,7 @@ def test_all_public_names_are_found(package):
 
 
 @pytest.mark.parametrize(
-    ("chosen", "expected"), [({}, "2000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "passive"}, "0")]
+    ("chosen", "expected"), [({}, "500"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "passive"}, "0")]
 )
 @pytest.mark.skipif(sys.platform != "linux", reason="torch brings GNU's OpenMP on Linux")
 def test_waiting_threads_spin_as_the_user_says_or_else_briefly(chosen, expected):
