@@ -35,7 +35,14 @@ from msdeaot_tracker.tracker import Tracker
 from msdeaot_tracker.types import TrackerError
 
 PARTS = ("encode", "propagate", "decode", "memory update", "resize/IO")
-_COMPANY = "import torch; torch.set_num_threads(1); x = torch.rand(512, 512)\nwhile True: x @ x"
+_COMPANY = """
+import torch
+torch.set_num_threads(1)
+x = torch.rand(512, 512)
+print("computing", flush=True)
+while True:
+    x @ x
+"""
 _PART_OF = {"identify": "memory update", "memorize": "memory update"}  # verbs that go by another name
 
 
@@ -79,13 +86,16 @@ def now(where: torch.Tensor) -> float:
 @contextmanager
 def company(processes: int) -> Iterator[None]:
     """So many other processes compute, one thread each, while the context lasts."""
-    others = [subprocess.Popen([sys.executable, "-c", _COMPANY]) for _ in range(processes)]
+    command = [sys.executable, "-c", _COMPANY]
+    others = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(processes)]
     try:
+        for other in others:
+            other.stdout.readline()
         yield
     finally:
         for other in others:
             other.kill()
-            other.wait()
+            other.communicate()
 
 
 def measure(

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from msdeaot_tracker import FrameResult, InputError, TrackerError, read_image
+from msdeaot_tracker import FrameResult, InputError, TrackerError, read_ahead, read_image
 
 from .vot import load_warm_tracker
 
@@ -73,20 +73,21 @@ class MSDeAOT:
     ) -> tuple[np.ndarray, np.ndarray]:
         """A whole video from its image files -> boxes [T, 4] or masks [T, H, W], and seconds [T] without reading.
 
-        The first answer is the region given. visualize: show the frames in a window as they are tracked.
+        The first answer is the region given. Each image is read while the one before it is tracked. visualize: show
+        the frames in a window as they are tracked.
         """
         regions, seconds = [], []
-        for index, path in enumerate(img_files):
-            image = read_image(path)
-            start = time.perf_counter()
-            if index == 0:
-                self.init(image, anno)
-                regions.append(self.mask if self._gives_masks else np.asarray(anno, float))
-            else:
-                regions.append(self.update(image))
-            seconds.append(time.perf_counter() - start)
-            if visualize:
-                self._show(image)
+        with read_ahead(read_image(path) for path in img_files) as images:
+            for index, image in enumerate(images):
+                start = time.perf_counter()
+                if index == 0:
+                    self.init(image, anno)
+                    regions.append(self.mask if self._gives_masks else np.asarray(anno, float))
+                else:
+                    regions.append(self.update(image))
+                seconds.append(time.perf_counter() - start)
+                if visualize:
+                    self._show(image)
         return np.array(regions), np.array(seconds)
 
     @property

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from .config import PRESETS, Preset, override
 from .initializers import Initializer, make_initializer
 from .lazy import lazy_names
+from .pipeline import read_ahead
 from .threads import spin_briefly
 from .types import Box, CheckpointError, FrameResult, InputError, InputErrors, MaskEstimate, Points, TrackerError
 
@@ -52,6 +53,7 @@ __all__ = [
     "load_tracker",
     "make_initializer",
     "override",
+    "read_ahead",
     "read_image",
     "read_prompts",
     "spin_briefly",

@@ -21,6 +21,11 @@ def read_ahead(items: Iterable[T], count: int = 1) -> Generator[Iterator[T]]:
     """An iterator over the same items, of which the next `count` are made while one is in use.
 
     An error comes where its item would have. Afterwards nothing is being made, and `items` stands where it was left.
+
+    >>> with read_ahead(read_image(f"clip/{number:05d}.png") for number in range(3)) as frames:
+    ...     shapes = [image.shape for image in frames]  # each is read while the one before it is in use
+    >>> shapes[0]
+    (64, 96, 3)
     """
     source = iter(items)
     with ThreadPoolExecutor(1, "read ahead") as thread:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 # Rounds in which a thread of GNU's OpenMP, which torch brings on Linux, looks for work before it sleeps. Its own 300000
-# hold a core for milliseconds that another process could use; 0 has it wake for every layer.
-_ROUNDS = 2000
+# hold a core for milliseconds that another process could use; 0 has it wake for every layer. Measured: docs/speed.md.
+_ROUNDS = 500
 _OWN = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")  # with any of these the user has chosen
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from .types import InputError
 
@@ -54,6 +55,7 @@ class VideoFile:
         self._stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
         self._start = max(self._container.start_time or 0, 0) / av.time_base  # negative: sound that is not heard
         self._frames = self._decode()
+        self._to_rgb = VideoReformatter()  # one for all: a frame's own brings threads of its own
         self.count = 0  # frames decoded so far
 
     @property
@@ -83,7 +85,7 @@ class VideoFile:
         """uint8 [H, W, 3] RGB, upright, and its time in seconds from the file's beginning. InputError: damage."""
         for frame in self._frames:
             time = None if frame.time is None else frame.time - self._start
-            yield _upright(frame.to_ndarray(format="rgb24"), frame), time
+            yield _upright(self._to_rgb.reformat(frame, format="rgb24").to_ndarray(), frame), time
 
     def close(self) -> None:
         self._frames.close()

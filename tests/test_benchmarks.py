@@ -44,6 +44,20 @@ def test_speed_names_an_unknown_preset():
     assert "nonesuch" in result.stderr
 
 
+def test_peak_memory_compares_videos_of_two_lengths():
+    result = run("peak_memory.py", "--size", "64x48", "--frames", "3", "5", "--", "--no-overlay")
+    assert result.returncode == 0, result.stderr
+    torch_alone, *tracked = (float(line.split(": ")[1].split()[0]) for line in result.stdout.splitlines())
+    assert 50 < torch_alone < min(tracked) and max(tracked) < 5000
+    assert result.stdout.splitlines()[-1].endswith("%")
+
+
+def test_peak_memory_says_why_a_video_cannot_be_tracked():
+    result = run("peak_memory.py", "--size", "64x48", "--frames", "2", "--", "--preset", "nonesuch")
+    assert result.returncode == 1
+    assert "nonesuch" in result.stderr and "exit status 2" in result.stderr
+
+
 def test_windows_prints_two_ratios_or_says_that_the_object_was_lost():
     result = run("windows.py", "--preset", "msdeaot-small", "--frames", "1", "--edge", "161", "--threads", "1")
     assert result.returncode == 0, result.stderr

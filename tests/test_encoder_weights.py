@@ -16,7 +16,8 @@ from msdeaot_tracker.checkpoints.cache import CACHE_VARIABLE, find_weights
 from msdeaot_tracker.checkpoints.imagenet import from_timm
 from msdeaot_tracker.config import ModelConfig, Preset, Stage
 from msdeaot_tracker.models import MSDeAOT
-from msdeaot_tracker.models.encoder import ENCODERS, SwinEncoder
+from msdeaot_tracker.models.encoder import ENCODERS
+from msdeaot_tracker.models.swin import SwinEncoder
 
 TIMM = {
     "efficientnet_lite0": "tf_efficientnet_lite0",

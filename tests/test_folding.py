@@ -8,9 +8,10 @@ from torch import nn
 
 from msdeaot_tracker.config import find_preset
 from msdeaot_tracker.models import MSDeAOT
-from msdeaot_tracker.models.encoder import ENCODERS, SwinEncoder, build_encoder
+from msdeaot_tracker.models.encoder import ENCODERS, build_encoder
 from msdeaot_tracker.models.folding import fold_batch_norms
 from msdeaot_tracker.models.linear import Linear
+from msdeaot_tracker.models.swin import SwinEncoder
 
 CONVOLUTIONAL = [name for name in ENCODERS if name not in ("swin_base", "intern_image_t")]
 

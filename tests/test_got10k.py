@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -82,6 +85,39 @@ def test_pictures_are_read_as_the_command_line_reads_them(tracker, kind, tmp_pat
         assert np.abs(boxes[index] - box_of(index)).max() <= 4
     tracker.init(Image.open(paths[0]), box_of(0))
     np.testing.assert_array_equal(tracker.update(Image.open(paths[1])), boxes[1])
+
+
+def test_the_next_image_is_read_while_one_is_tracked(tracker, tmp_path, monkeypatch):
+    asked = []
+
+    def paths():
+        for index in range(FRAMES):
+            Image.fromarray(frame(index)[0]).save(tmp_path / f"{index}.png")
+            asked.append(index)
+            yield str(tmp_path / f"{index}.png")
+
+    def update(image):
+        until, seen = time.monotonic() + 30, len(updated)
+        while len(asked) < min(seen + 3, FRAMES) and time.monotonic() < until:
+            time.sleep(0.001)
+        updated.append(list(asked))
+        return np.array(box_of(0))
+
+    updated = []
+    monkeypatch.setattr(tracker, "update", update)
+    tracker.track(paths(), np.array(box_of(0)))
+    assert updated == [[0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3]]
+
+
+def test_a_missing_image_is_named_where_it_would_have_been_tracked(tracker, tmp_path):
+    paths = [str(tmp_path / f"{index}.png") for index in range(3)]
+    for index in range(2):
+        Image.fromarray(frame(index)[0]).save(paths[index])
+    threads = threading.active_count()
+    with pytest.raises(InputError, match=r"2\.png"):
+        tracker.track(paths, np.array(box_of(0)))
+    assert np.abs(tracker.update(frame(2)[0]) - box_of(2)).max() <= 3  # the frame before it was tracked
+    assert threading.active_count() == threads
 
 
 def test_a_start_without_annotation_is_refused(tracker):

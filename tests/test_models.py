@@ -12,9 +12,9 @@ from msdeaot_tracker.memory import Memory
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.models.attention import attend, read_window, read_window_with_offsets
 from msdeaot_tracker.models.decoder import FPNDecoder
-from msdeaot_tracker.models.encoder import SwinEncoder
 from msdeaot_tracker.models.gpm import GatedPropagation
 from msdeaot_tracker.models.linear import Linear
+from msdeaot_tracker.models.swin import SwinEncoder
 from msdeaot_tracker.types import LayerTokens, MemoryView
 
 MULTI_SCALE = ["msdeaot-small", "msdeaot-r50", "msdeaot-swinb"]

@@ -15,7 +15,8 @@ from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, Tra
 from msdeaot_tracker.data.procedural.clip import ClipConfig, generate_clip
 from msdeaot_tracker.images import VOID
 from msdeaot_tracker.models import MSDeAOT
-from msdeaot_tracker.models.encoder import SwinEncoder, build_encoder
+from msdeaot_tracker.models.encoder import build_encoder
+from msdeaot_tracker.models.swin import SwinEncoder
 from msdeaot_tracker.training.config import LoopConfig
 from msdeaot_tracker.training.losses import bootstrapped_cross_entropy, segmentation_loss, soft_jaccard_loss
 from msdeaot_tracker.training.parameters import AveragedWeights, freeze, parameter_groups

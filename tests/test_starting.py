@@ -14,6 +14,7 @@ import msdeaot_tracker
 from msdeaot_tracker import checkpoints
 from msdeaot_tracker.cli.main import COMMANDS
 from msdeaot_tracker.cli.results import ResultWriter
+from msdeaot_tracker.images import write_image
 from msdeaot_tracker.types import Box, FrameResult
 from msdeaot_tracker.video import Frame
 
@@ -131,7 +132,7 @@ def test_all_public_names_are_found(package):
 
 
 @pytest.mark.parametrize(
-    ("chosen", "expected"), [({}, "2000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "passive"}, "0")]
+    ("chosen", "expected"), [({}, "500"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "passive"}, "0")]
 )
 @pytest.mark.skipif(sys.platform != "linux", reason="torch brings GNU's OpenMP on Linux")
 def test_waiting_threads_spin_as_the_user_says_or_else_briefly(chosen, expected):
@@ -148,3 +149,30 @@ def test_adapters_leave_torch_to_what_sets_how_threads_wait(adapter):
     code = f"import sys, msdeaot_integration.{adapter}; assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+# What tracking with the default preset adds to what `import torch` loads: each takes memory and time to start.
+MAY_BE_LOADED = {"PIL", "av", "cv2", "defusedxml", "msdeaot_tracker", "numpy", "platformdirs", "safetensors", "tqdm"}
+TRACKING = """
+import sys, torch
+of_torch = set(sys.modules)
+from msdeaot_tracker.cli.main import main
+code = main(sys.argv[1:])
+print(*sorted(set(sys.modules) - of_torch))
+sys.exit(code)
+"""
+
+
+def test_tracking_with_the_default_preset_loads_what_is_listed(tmp_path):
+    (tmp_path / "clip").mkdir()
+    for index in range(2):
+        image = np.random.default_rng(index).integers(0, 256, (64, 96, 3), np.uint8)
+        write_image(tmp_path / f"clip/{index}.png", image)
+    command = ["track", str(tmp_path / "clip"), "--box", "20,10,50,40", "--out", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", TRACKING, *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = done.stdout.splitlines()[-1].split()
+    assert "msdeaot_tracker.tracker" in loaded
+    packages = {name.partition(".")[0] for name in loaded if name[0] != "_"} - sys.stdlib_module_names
+    assert not packages - MAY_BE_LOADED - {"torch"}
+    assert not [name for name in loaded if name.startswith(("torch._dynamo", "torch._inductor"))]
