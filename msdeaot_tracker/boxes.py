@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from .config import TrackerConfig
-from .geometry import Margins, grown, hull, main_box, main_parts, margins, mask_to_box, spans, towards, with_margins
+from .geometry import Margins, grown, hull, main_box, main_parts, margins, mask_to_box, spans, with_margins
 from .initializers import BoxRefiner
-from .sightings import is_alike
 from .types import Box, Points, Region
 
 
@@ -22,9 +21,8 @@ class Boxes:
     With `tracker.box_margins`, an object that was given by a box keeps around its mask the room that its first mask
     left in that box: the box is certain, and what an initializer's mask misses is mostly missed on later frames too.
 
-    With `tracker.box_probability` boxes follow their masks' losses slowly: a part of an object of which the network is
-    no longer sure enough stays in the box, as long as the object has that size. So it is said where the object is; what
-    is followed is the mask.
+    With `tracker.box_probability` a box follows its mask's losses slowly: a part of the object of which the network is
+    no longer sure enough stays in its box, as long as the object has that size.
     """
 
     def __init__(self, config: TrackerConfig, refiner: BoxRefiner | None):
@@ -32,19 +30,16 @@ class Boxes:
         self._refiner = refiner
         self._appearance: dict[int, Any] = {}  # of each object, what the refiner remembers of it
         self._margins: dict[int, Margins] = {}
-        self._sizes: dict[int, Box] = {}  # of each object, a box as large as it usually is, anywhere
 
     def copy(self) -> Boxes:
         """One that goes on from here by itself."""
         other = copy.copy(self)
         other._appearance, other._margins = dict(self._appearance), dict(self._margins)
-        other._sizes = dict(self._sizes)
         return other
 
     def forget(self, object_id: int) -> None:
         self._appearance.pop(object_id, None)
         self._margins.pop(object_id, None)
-        self._sizes.pop(object_id, None)
 
     def read(
         self,
@@ -53,17 +48,22 @@ class Boxes:
         object_ids: Iterable[int],
         targets: Mapping[int, Box | np.ndarray | Points],
         usual: Mapping[int, Box],
+        wider: np.ndarray | None = None,
     ) -> dict[int, Box | None]:
         """By object id, None where the object is absent.
 
         labels: int [H, W], the frame's object ids. targets: of the objects that were given on this frame; a given
         mask counts as it is. usual: where objects were seen last, of their usual size; without an entry: not known.
+        wider: as labels, with the pixels that may be an object's; None: there are no others.
         """
         exact = {i for i, target in targets.items() if isinstance(target, np.ndarray)}
         there = spans(labels)
         boxes: dict[int, Box | None] = dict.fromkeys(object_ids)
         for i in boxes.keys() & there.keys():
             boxes[i] = self._rectangle(labels, i, there[i], usual.get(i), exact=i in exact)
+        if wider is not None:
+            lacking = {i: usual[i] for i, box in boxes.items() if box and i in usual and i not in targets}
+            boxes |= {i: self._made_up(labels, wider, i, boxes[i], size) for i, size in lacking.items()}
         if self._config.box_margins:
             self._note_margins(boxes, targets)
             boxes |= {i: with_margins(boxes[i], room, *labels.shape) for i, room in self._margins.items() if boxes[i]}
@@ -71,46 +71,6 @@ class Boxes:
             self._look_at(image, targets, boxes)
             boxes |= self._refined(image, {i: box for i, box in boxes.items() if box and i not in targets})
         return boxes
-
-    def made_up(
-        self, boxes: Mapping[int, Box | None], labels: np.ndarray, wider: np.ndarray | None, given: Container[int]
-    ) -> dict[int, Box | None]:
-        """The boxes that were read, with what masks lack of their objects' usual sizes, where something is seen of it.
-
-        wider: int [H, W], as labels, with the pixels that may be an object's; None: there are no others. given: of
-        objects that were given on this frame the boxes are as they are. So are a refiner's.
-        """
-        if wider is None or self._refiner is not None:
-            return dict(boxes)
-        window, whole = self._config.window, dict(boxes)
-        for object_id, box in boxes.items():
-            size = self._sizes.get(object_id)
-            if box is None:
-                continue
-            if size is None or object_id in given:
-                self._sizes[object_id] = box
-                continue
-            if size.w > box.w or size.h > box.h:
-                whole[object_id] = self._completed(object_id, box, size, labels, wider)
-            if is_alike(whole[object_id], size, window.change):
-                self._sizes[object_id] = towards(size, whole[object_id], window.adapt)
-        return whole
-
-    def _completed(self, object_id: int, box: Box, size: Box, labels: np.ndarray, wider: np.ndarray) -> Box:
-        (x, y, w, h), height, width = box, *labels.shape
-        usual = Box(x + (w - size.w) / 2, y + (h - size.h) / 2, size.w, size.h)
-        around = hull([box, Box(x + w - size.w, y + h - size.h, size.w, size.h), Box(x, y, size.w, size.h)])
-        top, left = max(math.floor(around.y), 0), max(math.floor(around.x), 0)
-        place = slice(top, math.ceil(around.y + around.h)), slice(left, math.ceil(around.x + around.w))
-        mask = (wider[place] == object_id) & np.isin(labels[place], (0, object_id))
-        last = usual._replace(x=usual.x - left, y=usual.y - top)
-        found = main_box(mask, self._config.box_share, last=last, growth=self._config.box_growth)
-        if found is None:
-            return box
-        found = found._replace(x=found.x + left, y=found.y + top)
-        if object_id in self._margins:
-            found = with_margins(found, self._margins[object_id], height, width)
-        return grown(box, hull([box, found]), size.w, size.h)
 
     def _rectangle(self, labels: np.ndarray, object_id: int, span: Region, usual: Box | None, *, exact: bool) -> Box:
         """Of a given mask, or of the main parts of one that was estimated or propagated.
@@ -125,6 +85,22 @@ class Boxes:
             last = usual and usual._replace(x=usual.x - columns.start, y=usual.y - rows.start)
             box = main_box(mask, share, last=last, growth=growth)
         return box._replace(x=box.x + columns.start, y=box.y + rows.start)
+
+    def _made_up(self, labels: np.ndarray, wider: np.ndarray, object_id: int, box: Box, usual: Box) -> Box:
+        """With what the mask lacks of the object's usual size, where there are pixels that may be the object's."""
+        room = self._margins.get(object_id, Margins(0, 0, 0, 0))
+        w, h = usual.w / (1 + room.left + room.right), usual.h / (1 + room.top + room.bottom)
+        if w <= box.w and h <= box.h:
+            return box
+        around = hull([box, Box(box.x + box.w - w, box.y + box.h - h, w, h), Box(box.x, box.y, w, h)])
+        top, left = max(math.floor(around.y), 0), max(math.floor(around.x), 0)
+        place = slice(top, math.ceil(around.y + around.h)), slice(left, math.ceil(around.x + around.w))
+        mask = (wider[place] == object_id) & np.isin(labels[place], (0, object_id))
+        last = usual._replace(x=usual.x - left, y=usual.y - top)
+        found = main_box(mask, self._config.box_share, last=last, growth=self._config.box_growth)
+        if found is None:
+            return box
+        return grown(box, hull([box, found._replace(x=found.x + left, y=found.y + top)]), w, h)
 
     def _note_margins(self, boxes: Mapping[int, Box | None], targets: Mapping[int, Box | np.ndarray | Points]) -> None:
         """Of the objects that are given by boxes; others have none. boxes: the rectangles of their masks."""

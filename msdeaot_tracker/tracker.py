@@ -206,13 +206,12 @@ class Tracker:
         video.admit({i: mask_to_box(estimate.mask) for i, estimate in given.items()}, self._new_group)
         usual = {i: video.expected(i) for i in video.object_ids if i in video.sightings and i not in given}
         drop_strays(labels, {i: box for i, box in usual.items() if i not in estimates}, self._preset.tracker)
-        boxes = video.boxes.read(image, labels, video.object_ids, targets, usual)
+        boxes = video.boxes.read(image, labels, video.object_ids, targets, usual, wider)
         sure = {i: 1.0 if estimate.confidence is None else estimate.confidence for i, estimate in given.items()}
         scores = {i: s if boxes[i] else 0.0 for i, s in (scores | sure).items()}
         video.note(boxes, {i: score for i, score in scores.items() if i not in given})
         noted = scores | dict.fromkeys(given, 1.0)  # where an object was given, there it is
         well_seen = video.well_seen(boxes, noted, labels, given, self._preset.memory)
-        boxes = video.boxes.made_up(boxes, labels, wider, given)
         for new, old in video.part().items():
             propagations[new] = propagations.get(old)
         for group in video.groups:

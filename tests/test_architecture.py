@@ -37,7 +37,7 @@ ALLOWED = {
     "exports": {"types", "words", "geometry", "files", "images", "video", "__version__"},
     "data": {"types", "geometry", "files", "images", "mask_files", "video", "processes"},
     "targets": {"types", "geometry", "images", "mask_files", "initializers"},
-    "boxes": BASE | {"initializers", "sightings"},
+    "boxes": BASE | {"initializers"},
     "onnx_export": BASE | {"models"},
     "views": BASE | {"device"},
     "sightings": {"types", "config", "geometry"},

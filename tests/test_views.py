@@ -317,17 +317,11 @@ def test_of_another_object_nothing_is_made_up():
     labels[10:20, 10:20], labels[20:30, 10:20] = 1, 2
     wider = np.zeros_like(labels)
     wider[10:40, 10:20] = 1
-    found = {1: Box(10, 10, 10, 10)}
-    assert boxes.made_up({1: Box(10, 10, 10, 30)}, labels, wider, {1}) == {1: Box(10, 10, 10, 30)}  # so large it is
-    assert boxes.copy().made_up(found, labels, None, ()) == found
+    image, usual = np.zeros((40, 40, 3), np.uint8), {1: Box(10, 10, 10, 30)}
+    assert boxes.read(image, labels, [1], {}, usual, wider)[1] == Box(10, 10, 10, 30)
     wider[20:30] = 2
     wider[30:] = 0
-    assert boxes.copy().made_up(found, labels, wider, ()) == found
-    labels[20:30] = 0
-    wider[20:40, 10:20] = 1
-    assert boxes.made_up(found, labels, wider, ())[1] == pytest.approx((10, 10, 10, 30))
-    boxes.forget(1)
-    assert boxes.made_up(found, labels, wider, ()) == found
+    assert boxes.read(image, labels, [1], {}, usual, wider)[1] == Box(10, 10, 10, 10)
 
 
 def test_a_window_goes_ahead_of_an_object_on_its_way():
