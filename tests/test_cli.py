@@ -130,7 +130,8 @@ def check_refused(code: int, captured, *words: str) -> None:
 
 
 def test_a_folder_of_frames_from_a_box(track, folder, out, weights):
-    assert track(folder, "--box", BOX, "--set", "tracker.box_growth=None") == 0
+    exact = ("--set", "tracker.box_growth=None", "--set", "tracker.box_probability=0.5")
+    assert track(folder, "--box", BOX, *exact) == 0
     report = check_whole(out, FRAMES)
     assert boxes(out / "boxes.txt")[0].tolist() == [10, 12, 20, 16]
     assert report["status"] == "complete" and report["error"] is None

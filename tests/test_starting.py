@@ -29,6 +29,7 @@ MAY_LOAD_TORCH = (
         "memory",
         "onnx_export",
         "passes",
+        "enlargement",
         "readout",
         "tracker",
         "views",
