@@ -51,6 +51,14 @@ class MemoryConfig:
     short_term_lag: int = 1  # the short-term frame is this many frames back
     policy: Literal["oldest", "second_oldest", "per_object"] = "oldest"  # who leaves a full memory (memory.STORES)
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.sure_score <= 1:
+            raise InputError(f"memory.sure_score={self.sure_score}: a score from 0 to 1")
+        if self.sure_change is not None and not self.sure_change >= 1:
+            raise InputError(f"memory.sure_change={self.sure_change}: times the usual area, at least 1, or None")
+        if not 0 <= self.sure_fill <= 1:
+            raise InputError(f"memory.sure_fill={self.sure_fill}: a share from 0 to 1")
+
 
 @dataclass(frozen=True)
 class WindowConfig:

@@ -28,6 +28,9 @@ def test_override_accepts_none_where_a_setting_may_be_none():
         ("tracker.precision=half", "half"),
         ("tracker.long_edge.x=1", "long_edge"),
         ("name=other", "name"),
+        ("memory.sure_score=1.5", "sure_score=1.5: a score from 0 to 1"),
+        ("memory.sure_change=0.5", "sure_change=0.5: times the usual area"),
+        ("memory.sure_fill=-1", "sure_fill=-1: a share from 0 to 1"),
     ],
 )
 def test_override_refuses_and_names_what_is_wrong(setting, named):
