@@ -3,7 +3,7 @@
 Each number of frames is a process of its own, which tracks one object through a generated video, and writes masks,
 boxes and the overlay as always. What was resident at most is what the operating system says at its end, all libraries
 included; before it, what importing torch alone takes. Several numbers are compared with the first:
-`--size 160x90 --frames 300 20000` shows that memory does not grow with the video.
+`--size 160x90 --frames 300 20000` shows how much memory grows with the video.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import types
 import typing
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
@@ -38,6 +39,13 @@ class ModelConfig:
     frozen_batch_norm: bool = True  # encoder statistics come from pre-training and never change
 
 
+def _check(where: str, config: object, name: str, low: float, high: float, what: str) -> None:
+    """InputError: the number is not within these bounds, both included; None, where a setting may be it, is."""
+    value = getattr(config, name)
+    if value is not None and not low <= value <= high:
+        raise InputError(f"{where}.{name}={value}: {what}")
+
+
 @dataclass(frozen=True)
 class MemoryConfig:
     long_term_gap: int | None = 5  # frames between long-term writes; None: only reference frames are kept
@@ -52,12 +60,11 @@ class MemoryConfig:
     policy: Literal["oldest", "second_oldest", "per_object"] = "oldest"  # who leaves a full memory (memory.STORES)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sure_score <= 1:
-            raise InputError(f"memory.sure_score={self.sure_score}: a score from 0 to 1")
-        if self.sure_change is not None and not self.sure_change >= 1:
-            raise InputError(f"memory.sure_change={self.sure_change}: times the usual area, at least 1, or None")
-        if not 0 <= self.sure_fill <= 1:
-            raise InputError(f"memory.sure_fill={self.sure_fill}: a share from 0 to 1")
+        for name in ("long_term_gap", "long_term_max", "short_term_lag"):
+            _check("memory", self, name, 1, math.inf, "a number of frames, at least 1")
+        _check("memory", self, "sure_score", 0, 1, "a score from 0 to 1")
+        _check("memory", self, "sure_change", 1, math.inf, "times the usual area, at least 1, or None")
+        _check("memory", self, "sure_fill", 0, 1, "a share from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,17 @@ class WindowConfig:
     tiles: int = 24  # windows, at most, that a frame is looked through in for objects that stay missing; 0: none (auto)
     share: float = 1.6  # objects share a window if each is seen in it at least 1/share as large as in one of its own
     parting: float = 1.25  # times `share` before objects that share a window part
+
+    def __post_init__(self) -> None:
+        for name in ("adapt", "inertia", "score", "trust"):
+            _check("tracker.window", self, name, 0, 1, "a number from 0 to 1")
+        for name in ("room", "change", "resize", "hysteresis", "growth", "share", "parting", "patience"):
+            _check("tracker.window", self, name, 1, math.inf, "a number from 1")
+        for name in ("below", "tiles"):
+            _check("tracker.window", self, name, 0, math.inf, "a number from 0")
+        _check("tracker.window", self, "edge", 16, math.inf, "a number of pixels from 16")
+        for name in ("reach", "zoom"):
+            _check("tracker.window", self, name, 1e-3, math.inf, "a number above 0")
 
 
 @dataclass(frozen=True)
@@ -108,14 +126,13 @@ class TrackerConfig:
     refine_agreement: float = 0.5  # overlap (IoU) with the propagated mask from which on its answer replaces that mask
 
     def __post_init__(self) -> None:
-        if self.refine_every is not None and self.refine_every < 1:
-            raise InputError(f"tracker.refine_every={self.refine_every}: a number of frames, at least 1, or None")
-        if not 0 <= self.box_share <= 1:
-            raise InputError(f"tracker.box_share={self.box_share}: a share from 0 to 1")
+        _check("tracker", self, "refine_every", 1, math.inf, "a number of frames, at least 1, or None")
+        _check("tracker", self, "box_share", 0, 1, "a share from 0 to 1")
+        _check("tracker", self, "box_growth", 1, math.inf, "times the usual area, at least 1, or None")
+        _check("tracker", self, "refine_agreement", 0, 1, "an overlap from 0 to 1")
+        _check("tracker", self, "objects_per_memory", 1, math.inf, "a number of objects, at least 1")
         if not 0 < self.box_probability <= 0.5:
             raise InputError(f"tracker.box_probability={self.box_probability}: a probability above 0, up to 0.5")
-        if self.box_growth is not None and not self.box_growth >= 1:
-            raise InputError(f"tracker.box_growth={self.box_growth}: times the usual area, at least 1, or None")
 
 
 @dataclass(frozen=True)

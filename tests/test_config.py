@@ -31,6 +31,10 @@ def test_override_accepts_none_where_a_setting_may_be_none():
         ("memory.sure_score=1.5", "sure_score=1.5: a score from 0 to 1"),
         ("memory.sure_change=0.5", "sure_change=0.5: times the usual area"),
         ("memory.sure_fill=-1", "sure_fill=-1: a share from 0 to 1"),
+        ("memory.long_term_gap=0", "memory.long_term_gap=0: a number of frames"),
+        ("tracker.window.resize=0", "tracker.window.resize=0: a number from 1"),
+        ("tracker.window.trust=5", "tracker.window.trust=5: a number from 0 to 1"),
+        ("tracker.window.edge=0", "tracker.window.edge=0: a number of pixels from 16"),
     ],
 )
 def test_override_refuses_and_names_what_is_wrong(setting, named):

@@ -15,6 +15,7 @@ from msdeaot_tracker.geometry import (
     mask_to_box,
     network_size,
     one_hot,
+    share_inside,
     spans,
     with_margins,
 )
@@ -148,3 +149,11 @@ def test_margins_are_those_of_the_given_box_wherever_the_mask_goes():
 )
 def test_a_box_grows_in_another_to_the_size_asked_for(wanted, expected):
     assert grown(Box(20, 30, 10, 20), Box(10, 30, 35, 60), *wanted) == pytest.approx(expected)
+
+
+def test_the_share_of_a_box_that_an_object_covers_in_it():
+    labels = np.zeros((40, 40), np.int32)
+    labels[10:20, 10:20] = labels[30:35, 30:35] = 1
+    assert share_inside(labels, 1, Box(10, 10, 20, 10)) == 0.5
+    assert share_inside(labels, 1, Box(-10, 10, 30, 10)) == pytest.approx(1 / 3)
+    assert share_inside(labels, 1, None) == 0.0

@@ -15,6 +15,7 @@ from msdeaot_tracker.config import PRESETS, MemoryConfig, TrackerConfig, WindowC
 from msdeaot_tracker.enlargement import Enlarged
 from msdeaot_tracker.geometry import mask_to_box, rectangle_iou
 from msdeaot_tracker.groups import Video
+from msdeaot_tracker.look import Look
 from msdeaot_tracker.sightings import Sighting
 from msdeaot_tracker.views import POLICIES, Scenery, Sight, View, tiles
 
@@ -388,6 +389,73 @@ def test_well_seen_is_who_has_a_high_score_and_the_usual_size_and_fills_its_box_
     assert seen(sure_score=0.9) == {1, 2, 3}
     assert seen(sure_fill=0.9) == {1, 3, 5}  # 40/56 of what it was is left of 2
     assert seen() == set(boxes)
+
+
+def one_object() -> tuple[Video, np.ndarray, dict[int, Box]]:
+    """A video, labels of its object, which fills the left half of its box, and that box."""
+    settings = TrackerConfig(view="auto", window=WindowConfig(adapt=0.0))
+    video, boxes = Video(Scenery((480, 640), settings, True), Boxes(settings, None)), {1: Box(100, 100, 40, 40)}
+    video.sightings[1] = Sighting(boxes[1])
+    labels = np.zeros((480, 640), np.int32)
+    labels[100:140, 100:120] = 1
+    return video, labels, boxes
+
+
+def test_one_that_counts_as_missing_is_not_well_seen():
+    video, labels, boxes = one_object()
+    video.note(boxes, {1: 0.3})
+    assert video.well_seen(boxes, {1: 0.95}, labels, (), MemoryConfig(sure_change=1.5)) == set()
+
+
+def test_a_copy_of_a_video_notes_for_itself_how_objects_fill_their_boxes():
+    video, labels, boxes = one_object()
+    video.copy().well_seen(boxes, {1: 1.0}, labels, {1}, MemoryConfig(sure_fill=0.9))
+    assert not video.fills
+
+
+@pytest.mark.parametrize(("well_seen", "held"), [({1, 2}, True), ({1}, False)])
+def test_a_frame_is_remembered_if_all_objects_of_the_group_are_well_seen(well_seen, held, monkeypatch):
+    model, boxes = ColourModel(), {1: (20, 60, 10, 12), 2: (60, 60, 10, 12)}
+    preset = replace(model.with_settings(view="full", window=WINDOW), memory=MemoryConfig(long_term_gap=1))
+    both = Tracker(model, initializer=filled, preset=preset)
+    both.initialize(scene((120, 160), boxes), boxes)
+    before = both.memory_tokens
+    monkeypatch.setattr(Video, "well_seen", lambda *_: well_seen)
+    both.track(scene((120, 160), boxes, 1))
+    assert (both.memory_tokens > before) == held
+
+
+@pytest.mark.parametrize("drop", [True, False])
+def test_what_looks_like_the_object_elsewhere_is_dropped_from_its_mask(drop):
+    following = tracker("full", long_edge=160, box_share=0.2, box_growth=1.5, drop_strays=drop)
+    for t in range(5):
+        image = scene((120, 160), {1: (20 + 2 * t, 60, 10, 12)}, t)
+        if t == 0:
+            following.initialize(image, {1: (20, 60, 10, 12)})
+            continue
+        image[10:30, 120:140] = COLOURS[1]
+        result = following.track(image)
+        assert (result.labels[10:30, 120:140] == 1).any() != drop
+        assert overlap(result, {1: (20 + 2 * t, 60, 10, 12)}) > 0.7
+
+
+def test_what_may_be_an_object_that_is_searched_for_is_not_remembered(monkeypatch):
+    def boxes(t):
+        return {1: (30, 30, 9, 9) if t < 4 or t > 16 else None}
+
+    following, remembered, found, mask = tracker("auto"), {}, {}, Look.mask
+    following.initialize(scene((120, 160), boxes(0)), boxes(0))
+    for t in range(1, 24):
+        monkeypatch.setattr(
+            Look,
+            "mask",
+            lambda look, group, view, labels, t=t: (
+                remembered.update({t: (labels == 1).any()}) or mask(look, group, view, labels)
+            ),
+        )
+        found[t] = (following.track(scene((120, 160), boxes(t), t)).labels == 1).any()
+    first = next(t for t in range(17, 24) if found[t])
+    assert not remembered[first] and any(there for t, there in remembered.items() if t > first)
 
 
 def test_what_is_left_of_an_object_behind_a_cover_is_not_its_size():
