@@ -84,8 +84,8 @@ class WindowConfig:
     hysteresis: float = 1.6  # factor above or below that before the full frame and a window change places (auto)
     score: float = 0.6  # an object with a lower score counts as missing
     trust: float = 0.9  # and one whose score of late is less than this part of its usual one: it may be something else
-    patience: int = 5  # frames that objects are missing before their window grows, and before it grows again (auto)
-    growth: float = 2.0  # of the window's side, each time (auto)
+    patience: int = 5  # frames that objects are missing before their window grows, then before others are used (auto)
+    growth: float = 2.0  # of the window's side in a search (auto)
     tiles: int = 24  # windows, at most, that a frame is looked through in for objects that stay missing; 0: none (auto)
     share: float = 1.6  # objects share a window if each is seen in it at least 1/share as large as in one of its own
     parting: float = 1.25  # times `share` before objects that share a window part
