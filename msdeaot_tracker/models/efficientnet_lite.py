@@ -35,7 +35,7 @@ class EfficientNetLiteEncoder(Encoder):
             group = []
             for index in range(count):
                 shape = channels, width, kernel_size, 1 if index else stride
-                group.append(_Separable(*shape) if expansion == 1 else _InvertedResidual(*shape, expansion))
+                group.append(_separable(*shape) if expansion == 1 else _inverted_residual(*shape, expansion))
                 channels = width
             groups.append(nn.Sequential(*group))
         self.blocks = nn.Sequential(*groups)
@@ -62,39 +62,42 @@ class _Norm(nn.BatchNorm2d):
         return self.act(super().forward(x))
 
 
-class _Separable(nn.Module):
-    """Each channel for itself, then all of a cell; added to the map where shapes allow."""
+class _Residual(nn.Module):
+    """Layers one after another, under the names they are given; what comes out is added to the map, or is all."""
 
-    def __init__(self, channels: int, width: int, kernel_size: int, stride: int):
+    def __init__(self, adds: bool, **layers: nn.Module):
         super().__init__()
-        self.conv_dw = DepthwiseConv2d(channels, kernel_size, stride=stride)
-        self.bn1 = _Norm(channels)
-        self.conv_pw = nn.Conv2d(channels, width, 1, bias=False)
-        self.bn2 = _Norm(width, bounded=False)
-        self.adds = stride == 1 and channels == width
+        self.adds = adds
+        for name, layer in layers.items():
+            self.add_module(name, layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.bn1(self.conv_dw(x))
-        y = self.bn2(self.conv_pw(y))
+        y = x
+        for layer in self.children():
+            y = layer(y)
         return x + y if self.adds else y
 
 
-class _InvertedResidual(nn.Module):
+def _separable(channels: int, width: int, kernel_size: int, stride: int) -> _Residual:
+    """Each channel for itself, then all of a cell."""
+    return _Residual(
+        stride == 1 and channels == width,
+        conv_dw=DepthwiseConv2d(channels, kernel_size, stride=stride),
+        bn1=_Norm(channels),
+        conv_pw=nn.Conv2d(channels, width, 1, bias=False),
+        bn2=_Norm(width, bounded=False),
+    )
+
+
+def _inverted_residual(channels: int, width: int, kernel_size: int, stride: int, expansion: int) -> _Residual:
     """The same, with more channels inside."""
-
-    def __init__(self, channels: int, width: int, kernel_size: int, stride: int, expansion: int):
-        super().__init__()
-        inside = expansion * channels
-        self.conv_pw = nn.Conv2d(channels, inside, 1, bias=False)
-        self.bn1 = _Norm(inside)
-        self.conv_dw = DepthwiseConv2d(inside, kernel_size, stride=stride)
-        self.bn2 = _Norm(inside)
-        self.conv_pwl = nn.Conv2d(inside, width, 1, bias=False)
-        self.bn3 = _Norm(width, bounded=False)
-        self.adds = stride == 1 and channels == width
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.bn1(self.conv_pw(x))
-        y = self.bn2(self.conv_dw(y))
-        y = self.bn3(self.conv_pwl(y))
-        return x + y if self.adds else y
+    inside = expansion * channels
+    return _Residual(
+        stride == 1 and channels == width,
+        conv_pw=nn.Conv2d(channels, inside, 1, bias=False),
+        bn1=_Norm(inside),
+        conv_dw=DepthwiseConv2d(inside, kernel_size, stride=stride),
+        bn2=_Norm(inside),
+        conv_pwl=nn.Conv2d(inside, width, 1, bias=False),
+        bn3=_Norm(width, bounded=False),
+    )
