@@ -9,7 +9,7 @@ from msdeaot_tracker import PRESETS, InputError
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage
 from msdeaot_tracker.geometry import one_hot
 from msdeaot_tracker.memory import Memory
-from msdeaot_tracker.models import MSDeAOT
+from msdeaot_tracker.models import MSDeAOT, attention
 from msdeaot_tracker.models.attention import attend, read_window, read_window_with_offsets
 from msdeaot_tracker.models.decoder import FPNDecoder
 from msdeaot_tracker.models.gpm import GatedPropagation
@@ -186,6 +186,27 @@ class TestAttention:
         single = LayerTokens(tokens.key, tokens.value, size=tokens.size)
         found = read_window_with_offsets(query, relative, torch.zeros(1, 49, 4), single, 3)
         assert torch.allclose(found, expected[..., :4], atol=1e-6)
+
+    @pytest.mark.parametrize("size", [(11, 23), (23, 7), (4, 5)])
+    @pytest.mark.parametrize(("small", "block"), [(2, 1), (3, 4000), (8, 1 << 20)])
+    def test_tiles_side_by_side_read_what_single_ones_do(self, size, small, block, monkeypatch):
+        """With their gradients; in float64, which takes the way of the half precisions."""
+        torch.manual_seed(0)
+        n = size[0] * size[1]
+        shapes = (2, n, 8), (2, n, 49), (2, n, 8), (2, n, 4), (2, n, 4), (2, 49, 4)
+        inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+        def run():
+            query, relative, key, value, id_value, offset_values = inputs
+            both = read_window(query, relative, LayerTokens(key, value, id_value, size=size), 3)
+            single = read_window_with_offsets(query, relative, offset_values, LayerTokens(key, value, size=size), 3)
+            return both, single, *torch.autograd.grad((both.sin().sum() + single.cos().sum()), inputs)
+
+        monkeypatch.setattr(attention, "_SMALL", small)
+        monkeypatch.setattr(attention, "_BLOCK", block)
+        found = run()
+        monkeypatch.setattr(attention, "_NARROW", 0)
+        torch.testing.assert_close(found, run())
 
     @pytest.mark.parametrize("limit", [1, 200, 10_000])
     def test_global_attention_does_not_depend_on_how_it_is_cut(self, limit, monkeypatch):

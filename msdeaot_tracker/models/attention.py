@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,6 +18,9 @@ _ROWS = {"cpu": 512, "default": 1 << 25}  # of such a block, at most
 _NOWHERE = float("-inf")  # logit of a cell that is out of reach
 # Queries of one tile of the windowed read: the smaller it is, the less work is wasted on keys that are too far.
 _TILE = {"cpu": 144, "default": 4096}
+_SMALL = 8  # rows and columns, at most, of tiles that are read side by side
+_NARROW = 512  # channels of values, at most, of such tiles: around each one all are copied
+_BLOCK = 1 << 20  # elements of such copies at once
 
 
 def read_all(query: Tensor, tokens: LayerTokens) -> Tensor:
@@ -45,17 +47,8 @@ def read_window(query: Tensor, relative: Tensor, tokens: LayerTokens, radius: in
     query [B, N, Ck]; relative [B, N, (2 radius + 1)^2] is added to the scaled logits, offsets row-major, dy outer;
     cells outside the map get no weight (PARITY 7). -> [B, N, 2 Cv].
     """
-    query, relative = (x.unflatten(1, tokens.size) for x in (query * query.shape[-1] ** -0.5, relative))
-    key = tokens.key.unflatten(1, tokens.size)
-    values = torch.cat([tokens.value, tokens.id_value], dim=-1).unflatten(1, tokens.size)
-
-    def read(tile: _Tile) -> Tensor:
-        logits = similarity(query[tile.inside].flatten(1, 2), key[tile.seen].flatten(1, 2))
-        bias = _place_offsets(relative[tile.inside], radius)[tile.reach]
-        logits.view(bias.shape).add_(bias)
-        return weighted(logits.softmax(dim=-1), values[tile.seen].flatten(1, 2))
-
-    return _by_tiles(read, query, radius)
+    values = torch.cat([tokens.value, tokens.id_value], dim=-1)
+    return _by_tiles(query, relative, tokens.key, values, tokens.size, radius)
 
 
 def read_window_with_offsets(
@@ -65,83 +58,150 @@ def read_window_with_offsets(
 
     query [B, N, Ck]; relative [B, N, (2 radius + 1)^2]; offset_values [B, (2 radius + 1)^2, Cv] -> [B, N, Cv].
     """
-    query, relative = (x.unflatten(1, tokens.size) for x in (query * query.shape[-1] ** -0.5, relative))
-    key, value = (x.unflatten(1, tokens.size) for x in (tokens.key, tokens.value))
-
-    def read(tile: _Tile) -> Tensor:
-        logits = similarity(query[tile.inside].flatten(1, 2), key[tile.seen].flatten(1, 2))
-        logits = logits.unflatten(1, tile.shape).unflatten(3, key[tile.seen].shape[1:3])
-        near = (_take_offsets(logits, tile.reach, radius) + relative[tile.inside]).softmax(dim=-1)
-        weights = _place_offsets(near, radius, around=0.0)[tile.reach].flatten(3).flatten(1, 2)
-        return weights @ value[tile.seen].flatten(1, 2) + near.flatten(1, 2) @ offset_values
-
-    return _by_tiles(read, query, radius)
+    return _by_tiles(query, relative, tokens.key, tokens.value, tokens.size, radius, offset_values)
 
 
-class _Tile(NamedTuple):
-    """A rectangle of a map. Its reach is `radius` cells more on all sides, whether or not the map has them."""
+class _Read(NamedTuple):
+    """Tiles of a map, [n, R, C, ...] each, and what they see of their reach, which is `radius` on all sides more."""
 
-    shape: MapSize
-    inside: tuple[slice, slice, slice]  # of [B, h, w, ...], its cells
-    seen: tuple[slice, slice, slice]  # those of its reach that the map has
-    reach: tuple[slice, ...]  # where these are in its reach, of [B, R, C, R + 2 radius, C + 2 radius]
+    query: Tensor
+    relative: Tensor  # [n, R, C, (2 radius + 1)^2]
+    key: Tensor  # [n, r, c, Ck]
+    values: Tensor  # [n, r, c, Cv]
+    seen: tuple[slice, slice]  # these rows and columns of the reach
+
+    def by_cells(self, radius: int) -> Tensor:
+        """[n, R, C, Cv], with a weight of each cell that is seen."""
+        logits = self._logits()
+        logits += _place_offsets(self.relative, radius, _NOWHERE)[(..., *self.seen)]
+        return self._weighted(logits.flatten(3).softmax(dim=-1))
+
+    def by_offsets(self, radius: int, offset_values: Tensor | None) -> Tensor:
+        """The same with fewer weights, one of each offset. offset_values [n, (2 radius + 1)^2, Cv] add to values."""
+        near = (_take_offsets(self._logits(), self.seen, radius) + self.relative).softmax(dim=-1)
+        found = self._weighted(_place_offsets(near, radius, 0.0)[(..., *self.seen)].flatten(3))
+        if offset_values is not None:
+            found = found + (near.flatten(1, 2) @ offset_values).view_as(found)
+        return found
+
+    def _logits(self) -> Tensor:
+        logits = similarity(self.query.flatten(1, 2), self.key.flatten(1, 2))
+        return logits.unflatten(2, self.key.shape[1:3]).unflatten(1, self.query.shape[1:3])
+
+    def _weighted(self, weights: Tensor) -> Tensor:
+        return weighted(weights.flatten(1, 2), self.values.flatten(1, 2)).unflatten(1, self.query.shape[1:3])
 
 
-def _by_tiles(read: Callable[[_Tile], Tensor], query: Tensor, radius: int) -> Tensor:
-    """What is read for each tile, [B, R C, Cv], on the whole map: query [B, h, w, Ck] -> [B, h w, Cv]."""
-    rows = _tiles(tuple(query.shape[1:3]), radius, _limit(_TILE, query))
-    bands = [torch.cat([read(tile).unflatten(1, tile.shape) for tile in tiles], dim=2) for tiles in rows]
-    return torch.cat(bands, dim=1).flatten(1, 2)
+def _by_tiles(
+    query: Tensor,
+    relative: Tensor,
+    key: Tensor,
+    values: Tensor,
+    size: MapSize,
+    radius: int,
+    offset_values: Tensor | None = None,
+) -> Tensor:
+    """The windowed read of values [B, N, Cv] of a map of that size; the other arguments are those of its two kinds."""
+    query, relative, key, values = (
+        x.unflatten(1, size) for x in (query * query.shape[-1] ** -0.5, relative, key, values)
+    )
+    # Small tiles are fast only if many share an operator. float32 has a faster product, of single ones (`similarity`).
+    together = query.device.type == "cpu" and query.dtype != torch.float32 and values.shape[-1] <= _NARROW
+    read = _side_by_side if together else _one_by_one
+    return read(_Read(query, relative, key, values, (slice(None), slice(None))), radius, offset_values).flatten(1, 2)
 
 
-@lru_cache(maxsize=64)
-def _tiles(size: MapSize, radius: int, cells: int) -> list[list[_Tile]]:
-    """A map's tiles, much alike and close to squares of at most so many cells, row by row."""
+def _one_by_one(whole: _Read, radius: int, offset_values: Tensor | None) -> Tensor:
+    """By tiles close to squares and the cells of their reach that the map has: whole maps -> [B, h, w, Cv]."""
+    size = whole.query.shape[1:3]
+    cells = _limit(_TILE, whole.query)
     down = _spread(size[0], max(1, round(cells**0.5)))
     across = _spread(size[1], max(1, cells // (down[0].stop - down[0].start)))
-    return [[_tile(size, (rows, columns), radius) for columns in across] for rows in down]
+
+    def read(*inside: slice) -> Tensor:
+        there = [slice(max(s.start - radius, 0), min(s.stop + radius, n)) for s, n in zip(inside, size, strict=True)]
+        rows, columns = (
+            slice(t.start - s.start + radius, t.stop - s.start + radius) for s, t in zip(inside, there, strict=True)
+        )
+        at, around = (slice(None), *inside), (slice(None), *there)
+        tile = _Read(whole.query[at], whole.relative[at], whole.key[around], whole.values[around], (rows, columns))
+        return tile.by_cells(radius) if offset_values is None else tile.by_offsets(radius, offset_values)
+
+    return torch.cat([torch.cat([read(rows, columns) for columns in across], dim=2) for rows in down], dim=1)
 
 
-def _tile(size: MapSize, inside: tuple[slice, slice], radius: int) -> _Tile:
-    whole = slice(None)
-    seen = [slice(max(s.start - radius, 0), min(s.stop + radius, n)) for s, n in zip(inside, size, strict=True)]
-    reach = [slice(n.start - s.start + radius, n.stop - s.start + radius) for s, n in zip(inside, seen, strict=True)]
-    rows, columns = (s.stop - s.start for s in inside)
-    return _Tile((rows, columns), (whole, *inside), (whole, *seen), (whole, whole, whole, *reach))
+def _side_by_side(whole: _Read, radius: int, offset_values: Tensor | None) -> Tensor:
+    """The same by equal small tiles of a map that is filled up to hold them, whole rows of them in one batch."""
+    size, side = tuple(whole.query.shape[1:3]), 2 * radius + 1
+    outside = F.pad(whole.relative.new_zeros(size), (radius,) * 4, value=_NOWHERE)
+    relative = whole.relative + outside.unfold(0, side, 1).unfold(1, side, 1).flatten(2)
+    steps = [_step(n, _SMALL) for n in size]
+    steps = [n if n <= step + 2 * radius else step for n, step in zip(size, steps, strict=True)]
+    counts = [-(-n // step) for n, step in zip(size, steps, strict=True)]
+    below, after = (count * step - n for n, step, count in zip(size, steps, counts, strict=True))
+    down, across = (radius if count > 1 else 0 for count in counts)  # a single tile sees what the map has
+    query, relative = (_tiled(F.pad(x, (0, 0, 0, after, 0, below)), steps) for x in (whole.query, relative))
+    key, values = (
+        _around(F.pad(x, (0, 0, across, across + after, down, down + below)), steps, (down, across))
+        for x in (whole.key, whole.values)
+    )
+    rows, columns = (slice(radius - r, radius + r + n) for r, n in zip((down, across), steps, strict=True))
+    found = []
+    for part in _spread(counts[0], max(1, _BLOCK // values[:, 0].numel())):
+        batch = _Read(*(x[:, part].flatten(0, 2) for x in (query, relative, key, values)), (rows, columns))
+        each = len(batch.query) // len(whole.query)
+        offsets = None if offset_values is None else offset_values.repeat_interleave(each, dim=0)
+        tiles = batch.by_offsets(radius, offsets).unflatten(0, (-1, each // counts[1], counts[1]))
+        found.append(tiles.transpose(2, 3).flatten(3, 4).flatten(1, 2))
+    return torch.cat(found, dim=1)[:, : size[0], : size[1]]
+
+
+def _tiled(x: Tensor, steps: Sequence[int]) -> Tensor:
+    """[B, h, w, C] -> a view, [B, down, across, R, C, C]: a map in tiles of these rows and columns."""
+    return x.unflatten(2, (-1, steps[1])).unflatten(1, (-1, steps[0])).transpose(2, 3)
+
+
+def _around(x: Tensor, steps: Sequence[int], more: Sequence[int]) -> Tensor:
+    """The same of a map with so many cells `more` on each side: tiles with those around them."""
+    rows, columns = (step + 2 * each for step, each in zip(steps, more, strict=True))
+    return x.unfold(1, rows, steps[0]).unfold(2, columns, steps[1]).permute(0, 1, 2, 4, 5, 3)
 
 
 def _spread(length: int, most: int) -> list[slice]:
     """Parts of at most so many, of the same length but for the last."""
-    step = -(-length // -(-length // most))
+    step = _step(length, most)
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
-def _place_offsets(relative: Tensor, radius: int, around: float = _NOWHERE) -> Tensor:
+def _step(length: int, most: int) -> int:
+    return -(-length // -(-length // most))
+
+
+def _place_offsets(near: Tensor, radius: int, around: float) -> Tensor:
     """From offsets to cells: [B, R, C, (2 radius + 1)^2] -> [B, R, C, R + 2 radius, C + 2 radius].
 
     `around` is what the cells out of a query's own reach get.
     """
-    batch, rows, columns, _ = relative.shape
+    batch, rows, columns, _ = near.shape
     side = 2 * radius + 1
     if torch.compiler.is_exporting():  # graphs have no views to write through
-        by_row = _skew(relative.unflatten(3, (side, side)).transpose(2, 3), around)  # [B, R, dy, C, C + 2 radius]
+        by_row = _skew(near.unflatten(3, (side, side)).transpose(2, 3), around)  # [B, R, dy, C, C + 2 radius]
         return _skew(by_row.permute(0, 3, 4, 1, 2), around).permute(0, 3, 1, 4, 2)
-    placed = relative.new_full((batch, rows, columns, rows + 2 * radius, columns + 2 * radius), around)
-    _diagonals(placed, side).copy_(relative.unflatten(3, (side, side)))
+    placed = near.new_full((batch, rows, columns, rows + 2 * radius, columns + 2 * radius), around)
+    _diagonals(placed, side).copy_(near.unflatten(3, (side, side)))
     return placed
 
 
-def _take_offsets(placed: Tensor, reach: tuple[slice, ...], radius: int) -> Tensor:
-    """From cells to offsets, the way back: what of the reach the map has, [B, R, C, r, c] -> [B, R, C, offsets].
+def _take_offsets(placed: Tensor, seen: tuple[slice, slice], radius: int) -> Tensor:
+    """From cells to offsets, the way back: what is seen of the reach, [B, R, C, r, c] -> [B, R, C, offsets].
 
-    -inf where an offset leads to a cell that the map does not have.
+    -inf where an offset leads to a cell that is not seen.
     """
-    _, rows, columns, _, _ = placed.shape
-    sides = [
-        (part.start, length + 2 * radius - part.stop) for part, length in zip(reach[-2:], (rows, columns), strict=True)
-    ]
-    whole = F.pad(placed, (*sides[1], *sides[0]), value=_NOWHERE)
-    return _diagonals(whole, 2 * radius + 1).flatten(3)
+    above, before = (part.start for part in seen)
+    below, after = (n + 2 * radius - part.stop for n, part in zip(placed.shape[1:3], seen, strict=True))
+    if any((above, below, before, after)):
+        placed = F.pad(placed, (before, after, above, below), value=_NOWHERE)
+    return _diagonals(placed, 2 * radius + 1).flatten(3)
 
 
 def _diagonals(cells: Tensor, side: int) -> Tensor:
