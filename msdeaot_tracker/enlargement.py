@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from .views import View
 
+_COLUMNS = 128  # of pixels that are made at once
+
 
 @dataclass(frozen=True, eq=False)
 class Axis:
@@ -50,13 +52,16 @@ class Enlarged:
     on_map: Tensor
 
     def on(self, rows: slice, columns: np.ndarray) -> Tensor:
-        """[rows, K, columns] on these pixels of the image, `inside` the view; columns: int [n], rising."""
+        """[K, rows, columns] on these pixels of the image, `inside` the view; columns: int [n], rising."""
         down, across = self._axes
         rows, columns = slice(rows.start - self.view.top, rows.stop - self.view.top), columns - self.view.left
-        high, wide = down.cells(rows.start, rows.stop - 1), across.cells(columns[0], columns[-1])
-        weights = across.weights[torch.from_numpy(columns).to(across.weights.device), wide]
-        part = self.on_map[:, high, wide].transpose(0, 1) @ weights.T  # [cells, K, columns]
-        return (down.weights[rows, high] @ part.flatten(1)).unflatten(1, part.shape[1:])
+        high = down.cells(rows.start, rows.stop - 1)
+        parts = []  # few columns are made of few cells
+        for some in np.array_split(columns, -(-len(columns) // _COLUMNS)):
+            wide = across.cells(some[0], some[-1])
+            weights = across.weights[torch.from_numpy(some).to(across.weights.device), wide]
+            parts.append(self.on_map[:, high, wide] @ weights.T)  # [K, cells, columns]
+        return down.weights[rows, high] @ torch.cat(parts, dim=2)
 
     def columns_of(self, cells: np.ndarray, rows: slice) -> np.ndarray:
         """bool [W]: where one of these cells, bool [h, w], has a part in the rows; W and rows are the image's."""

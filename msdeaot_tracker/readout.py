@@ -17,6 +17,7 @@ from .types import MaskEstimate, Region
 from .views import View
 
 _ROWS = {"cpu": 32, "default": 1 << 20}  # of the image at once, so that what is computed stays in a CPU's cache
+_CERTAIN = 80.0  # logits are cut off there: their exp is finite, and so are sums of it
 _LOWEST, _HIGHEST = 1e-5, 1 - 1e-5  # of a probability where groups are merged
 
 
@@ -30,7 +31,8 @@ class Answer:
 
     @cached_property
     def enlarged(self) -> Enlarged:
-        return Enlarged(self.view, self.logits)
+        """Of the objects' logits what they are above the background's."""
+        return Enlarged(self.view, self.logits[1:] - self.logits[:1])
 
 
 class Reading(NamedTuple):
@@ -54,9 +56,11 @@ def read_labels(answers: Sequence[Answer], height: int, width: int, probability:
         read = partial(_alone, *together) if len(together) == 1 else partial(_merged, together)
         for rows, columns in _uncertain(together, width, odds):
             *channels, sure = read(rows, columns, odds)
+            first, last = int(columns[0]), int(columns[-1])
+            across = slice(first, last + 1) if last - first < len(columns) else columns  # much faster by a slice
             for labels, channel in zip(found, channels, strict=True):
                 # What others found, whose views overlap none of these, stays.
-                labels[rows, columns] = np.where(channel > 0, ids[channel], labels[rows, columns])
+                labels[rows, across] = np.where(channel > 0, ids[channel], labels[rows, across])
             counts += np.bincount(channels[0].ravel(), minlength=len(ids))
             sums += np.bincount(channels[0].ravel(), sure.ravel(), len(ids))
         means = sums / np.maximum(counts, 1)
@@ -92,15 +96,17 @@ def _uncertain(together: Sequence[Answer], width: int, odds: float) -> Iterator[
 
 
 def _alone(answer: Answer, rows: slice, columns: np.ndarray, odds: float) -> list[np.ndarray]:
-    """The channel with the highest logit, int64 [rows, columns]; if odds are below 1, with them; and its probability.
+    """The channel with the highest logit, int32 [rows, columns]; if odds are below 1, with them; and its probability.
 
-    odds: by which those of the background are multiplied. The probability, float32, is that without them.
+    odds: by which those of the background are multiplied. The probability, float32, is that without them; where the
+    background is ahead, of the object that comes next.
     """
     logits = answer.enlarged.on(rows, columns)
-    highest, index = logits[:, 1:].max(dim=1)
-    background, index = logits[:, 0], index + 1
-    channels = [index * (highest > background + math.log(each)) for each in dict.fromkeys((1.0, odds))]
-    sure = 1 / (logits - torch.maximum(highest, background)[:, None]).exp_().sum(dim=1)
+    highest = logits.amax(dim=0)
+    index = _first(logits, highest)
+    channels = [index * (highest > math.log(each)) for each in dict.fromkeys((1.0, odds))]
+    ahead = logits.clamp_(max=_CERTAIN).exp_()
+    sure = ahead.amax(dim=0) / (1 + ahead.sum(dim=0))
     return [each.cpu().numpy() for each in (*channels, sure)]
 
 
@@ -120,13 +126,15 @@ def _merged(together: Sequence[Answer], rows: slice, columns: np.ndarray, odds: 
         seen, (left, right) = _shared(rows, inside), np.searchsorted(columns, (across.start, across.stop))
         if seen.start < seen.stop and left < right:
             here = slice(seen.start - rows.start, seen.stop - rows.start), slice(left, right)
-            probability = answer.enlarged.on(seen, columns[left:right]).softmax(dim=1)
-            background, (value, index) = probability[:, 0], probability[:, 1:].max(dim=1)
+            # Of each object its probability by that of the background, which is 1 by their sum and 1.
+            ahead = answer.enlarged.on(seen, columns[left:right]).clamp_(max=_CERTAIN).exp_()
+            highest, objects_sum = ahead.amax(dim=0), ahead.sum(dim=0)
+            channel = _first(ahead, highest) + (first - 1)
             for each, merge in merges.items():
-                whole = 1 - (1 - each) * background  # what all of the group's probabilities come to then
-                merge.add(here, each * background / whole, value / whole, index + first)
-            own = probability[:, 1:].clamp_(_LOWEST, _HIGHEST)
-            total[here] += (own / (1 - own)).sum(dim=1) - count * _LOWEST / (1 - _LOWEST)
+                part = 1 / (each + objects_sum)
+                merge.add(here, each * part, highest * part, channel)
+            own = (ahead * (1 / (1 + objects_sum))).clamp_(_LOWEST, _HIGHEST)
+            total[here] += own.div_(1 - own).sum(dim=0) - count * _LOWEST / (1 - _LOWEST)
         first += count
     channels = [merge.channels() for merge in merges.values()]
     best, background = merges[1.0].best, merges[1.0].background
@@ -134,23 +142,32 @@ def _merged(together: Sequence[Answer], rows: slice, columns: np.ndarray, odds: 
     return [each.cpu().numpy() for each in (*channels, sure)]
 
 
+def _first(channels: Tensor, highest: Tensor) -> Tensor:
+    """int32 [rows, columns], from 1: which of these, [K, rows, columns], is the highest one; the first of such."""
+    count = len(channels)  # at most ten: bytes hold it, and are faster than what max() has of indices
+    if count == 1:
+        return torch.ones_like(highest, dtype=torch.int32)
+    ranks = torch.arange(count, 0, -1, dtype=torch.uint8, device=channels.device)[:, None, None]
+    return count + 1 - ((channels == highest) * ranks).amax(dim=0).int()
+
+
 class _Merge:
     """The most probable object of some groups, and the background of them all, at each pixel."""
 
     def __init__(self, like: Tensor):
         self.background = torch.ones_like(like)
-        self.best, self._channel = torch.full_like(like, _LOWEST), torch.zeros_like(like, dtype=torch.int64)
+        self.best, self._channel = torch.full_like(like, _LOWEST), torch.zeros_like(like, dtype=torch.int32)
 
     def add(self, here: Region, background: Tensor, value: Tensor, channel: Tensor) -> None:
         """One more group, in a part of the pixels: its background and its most probable object."""
         self.background[here] *= background
         value = value.clamp(_LOWEST, _HIGHEST)
         better = value > self.best[here]
-        self.best[here] = torch.where(better, value, self.best[here])
+        self.best[here] = torch.maximum(value, self.best[here])
         self._channel[here] = torch.where(better, channel, self._channel[here])
 
     def channels(self) -> Tensor:
-        """int64, 0 where the background is ahead."""
+        """int32, 0 where the background is ahead."""
         self.background.clamp_(_LOWEST, _HIGHEST)
         return self._channel * (self.best > self.background)
 

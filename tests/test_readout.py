@@ -118,9 +118,12 @@ def test_merging_groups_follows_the_formula():
     assert torch.allclose(merged.sigmoid().flatten(), torch.tensor([0.05, 0.3, 0.2, 0.9]), atol=1e-6)
 
 
-def test_certain_groups_are_merged_within_the_clamps():
+@pytest.mark.parametrize("logit", [50.0, 5000.0])
+def test_certain_groups_are_merged_within_the_clamps(logit):
     """Two groups claim all for themselves: the first one has it, and neither is sure."""
-    certain = torch.tensor([-50.0, 50.0])[:, None, None].expand(2, 29, 37)
+    certain = torch.tensor([-logit, logit])[:, None, None].expand(2, 29, 37)
     labels, scores, _ = read_labels([Answer((i,), view_of(WHOLE, True), certain) for i in (4, 2)], *FRAME)
     assert (labels == 4).all()
     assert scores == {4: pytest.approx(0.5, abs=1e-4), 2: 0.0}
+    alone = read_labels([Answer((4,), view_of(WHOLE, True), certain)], *FRAME)
+    assert (alone.labels == 4).all() and alone.scores == {4: 1.0}
