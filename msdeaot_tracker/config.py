@@ -13,6 +13,13 @@ from .types import InputError
 from .words import did_you_mean
 
 
+def _check(where: str, config: object, name: str, low: float, high: float, what: str) -> None:
+    """InputError: the number is not within these bounds, both included; None, where a setting may be it, is."""
+    value = getattr(config, name)
+    if value is not None and not low <= value <= high:
+        raise InputError(f"{where}.{name}={value}: {what}")
+
+
 @dataclass(frozen=True)
 class Stage:
     """One step of the coarse-to-fine pyramid."""
@@ -34,16 +41,14 @@ class ModelConfig:
     decoder: Literal["fpn", "head"] = "head"  # fpn: DeAOT's; head: two convolutions on the last stage
     objects: int = 10  # identities of one group, background not counted
     window: int = 7  # cells; short-term attention reaches this far in each direction
+    # Self-propagation of all stages but the first reads means of n x n cells; any weights fit. 1: every cell
+    self_stride: int = 1
     align_corners: bool = True  # True: network sizes are 16k+1; False: 16k
     dropout: float = 0.1  # training only: channels dropped after depth-wise convolutions (AOT: of what memory says)
     frozen_batch_norm: bool = True  # encoder statistics come from pre-training and never change
 
-
-def _check(where: str, config: object, name: str, low: float, high: float, what: str) -> None:
-    """InputError: the number is not within these bounds, both included; None, where a setting may be it, is."""
-    value = getattr(config, name)
-    if value is not None and not low <= value <= high:
-        raise InputError(f"{where}.{name}={value}: {what}")
+    def __post_init__(self) -> None:
+        _check("model", self, "self_stride", 1, math.inf, "a number of cells, at least 1")
 
 
 @dataclass(frozen=True)
@@ -235,6 +240,7 @@ PRESETS: dict[str, Preset] = {
                     Stage(8, 1, 64, memory_stride=2, drop_path=0.0),
                     Stage(4, 0, 32),
                 ),
+                self_stride=3,
                 dropout=0.0,
             ),
             # Of other frames only those it is sure of: where leaks are remembered, boxes are lost (docs/training.md).

@@ -44,6 +44,7 @@ class GatedStage(nn.Module):
                 first=first_layers and index == 0,
                 window=config.window,
                 memory_stride=stage.memory_stride,
+                self_stride=1 if previous is None else config.self_stride,
                 dropout=config.dropout,
                 drop_path=stage.drop_path,
             )
