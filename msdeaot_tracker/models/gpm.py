@@ -11,6 +11,7 @@ from .attention import attend, read_all, read_window
 from .depthwise import DepthwiseConv2d
 from .drop_path import drop_path
 from .linear import Linear
+from .maps import as_map, as_tokens
 
 
 class GatedProjection(nn.Module):
@@ -24,8 +25,7 @@ class GatedProjection(nn.Module):
 
     def forward(self, read: Tensor, gate: Tensor, size: MapSize) -> Tensor:
         """read, gate [B, N, 4 C] -> [B, N, 2 C], visual | identity."""
-        on_map = self.depthwise((read * gate).transpose(1, 2).unflatten(2, size))
-        return self.projection(self.dropout(on_map).flatten(2).transpose(1, 2))
+        return self.projection(as_tokens(self.dropout(self.depthwise(as_map(read * gate, size)))))
 
 
 class SelfPropagation(nn.Module):
@@ -54,9 +54,7 @@ class SelfPropagation(nn.Module):
 
 def _means(tokens: Tensor, size: MapSize, side: int) -> Tensor:
     """Of each square of so many cells, at the map's ends of those that it has: [B, N, C] -> [B, n, C]."""
-    on_map = tokens.transpose(1, 2).unflatten(2, size)
-    means = F.avg_pool2d(on_map, side, ceil_mode=True, count_include_pad=False)
-    return means.flatten(2).transpose(1, 2).contiguous()
+    return as_tokens(F.avg_pool2d(as_map(tokens, size), side, ceil_mode=True, count_include_pad=False))
 
 
 class GatedPropagation(nn.Module):
