@@ -69,8 +69,10 @@ class MSDeAOT(nn.Module):
 
     def identify(self, mask: Tensor) -> Identity:
         """One-hot mask [B, k + 1, H, W] of k <= K objects at network size -> what tells each layer who is where."""
-        embeddings = []
-        for stage in self._ready("stages"):
+        stages, embeddings = self._ready("stages"), []
+        weight = stages[0].identity.convolution.weight
+        mask = mask.to(weight.dtype, memory_format=torch.channels_last)  # once for all stages
+        for stage in stages:
             if len(stage.layers):
                 size = _map_size(mask.shape[-2:], stage.stride)
                 embeddings += [stage.identity(mask, size)] * len(stage.layers)
