@@ -117,8 +117,8 @@ class TrackerConfig:
     # In which the network computes (device.pick_precision); auto: half precision where the device multiplies in it
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     box_share: float = 0.0  # parts of a mask with a smaller share of its pixels do not count for the object's box
-    # Times the usual area of an object that the box of a mask in several parts may have; parts too far off for that do
-    # not count; None: any
+    # Times the usual area, and width, and height of an object that the box of a mask in several parts may have; parts
+    # too far off for that do not count; None: any
     box_growth: float | None = None
     # What a mask lacks of an object's usual size its box gets from pixels of at least this probability; 0.5: nothing
     box_probability: float = 0.5

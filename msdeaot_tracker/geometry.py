@@ -55,8 +55,8 @@ def main_parts(mask: np.ndarray, share: float, *, last: Box | None = None, growt
     """bool [H, W]: of a mask (nonzero = object), the 8-connected parts with at least `share` of its pixels.
 
     The largest part always stays. last and growth: of the mask counts only the part that lies where the object was, or
-    else the largest, and the others as far as a rectangle of `growth` times that area, or that part's, holds them: what
-    is farther off is another thing that looks like it.
+    else the largest, and the others as far as a rectangle of `growth` times that area, and at most so many times as
+    wide and as high, or that part's, holds them: what is farther off is another thing that looks like it.
     """
     kept, parts, _ = _main(mask, share, last, growth)
     return kept[parts]
