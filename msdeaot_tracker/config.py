@@ -55,6 +55,7 @@ class ModelConfig:
 class MemoryConfig:
     long_term_gap: int | None = 5  # frames between long-term writes; None: only reference frames are kept
     long_term_max: int | None = 8  # frames held in long-term memory (or per object), references counted; None: no bound
+    other_stride: int = 1  # of frames that are no references only every n-th row and column of tokens is held
     # Only frames are written that the tracker is sure of: on which each object of a group has at least this score, a
     # box of at most that many times its usual area and no less than that part of it (None: whatever box it has), and
     # fills its box at least so much as it did where it was given, times this: leaks stretch boxes more than masks
@@ -67,6 +68,7 @@ class MemoryConfig:
     def __post_init__(self) -> None:
         for name in ("long_term_gap", "long_term_max", "short_term_lag"):
             _check("memory", self, name, 1, math.inf, "a number of frames, at least 1")
+        _check("memory", self, "other_stride", 1, math.inf, "a number of rows and columns, at least 1")
         _check("memory", self, "sure_score", 0, 1, "a score from 0 to 1")
         _check("memory", self, "sure_change", 1, math.inf, "times the usual area, at least 1, or None")
         _check("memory", self, "sure_fill", 0, 1, "a share from 0 to 1")
@@ -240,7 +242,7 @@ PRESETS: dict[str, Preset] = {
                     Stage(8, 1, 64, memory_stride=2, drop_path=0.0),
                     Stage(4, 0, 32),
                 ),
-                self_stride=3,
+                self_stride=2,
                 dropout=0.0,
             ),
             # Of other frames only those it is sure of: where leaks are remembered, boxes are lost (docs/training.md).
