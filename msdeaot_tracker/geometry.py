@@ -36,18 +36,20 @@ def spans(labels: np.ndarray) -> dict[int, Region]:
     """By object id, the rows and columns of the image that it reaches over; labels: integers [H, W], 0 = background."""
     height, width = labels.shape
     flat = labels.reshape(-1)
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    starts = np.union1d(changes, np.arange(0, height * width, width))  # of runs of one id in one row
+    begins = np.ones((height, width), bool)
+    np.not_equal(labels[:, 1:], labels[:, :-1], out=begins[:, 1:])
+    starts = np.flatnonzero(begins)  # of runs of one id in one row
     ends = np.append(starts[1:], height * width) - 1
     there = flat[starts] != 0
     order = np.argsort(flat[starts[there]], kind="stable")
     starts, ends = starts[there][order], ends[there][order]
-    ids, first = np.unique(flat[starts], return_index=True)
-    if not len(ids):
+    if not len(starts):
         return {}
+    ids = flat[starts]
+    first = np.flatnonzero(np.append(True, ids[1:] != ids[:-1]))
     left, right = np.minimum.reduceat(starts % width, first), np.maximum.reduceat(ends % width, first) + 1
     top, bottom = starts[first] // width, starts[np.append(first[1:], len(starts)) - 1] // width + 1
-    sides = (side.tolist() for side in (ids, top, bottom, left, right))
+    sides = (side.tolist() for side in (ids[first], top, bottom, left, right))
     return {i: (slice(t, b), slice(x, y)) for i, t, b, x, y in zip(*sides, strict=True)}
 
 
@@ -60,6 +62,13 @@ def main_parts(mask: np.ndarray, share: float, *, last: Box | None = None, growt
     """
     kept, parts, _ = _main(mask, share, last, growth)
     return kept[parts]
+
+
+def strays(mask: np.ndarray, *, last: Box, growth: float) -> np.ndarray | None:
+    """bool [H, W]: the pixels of a mask that are not in its `main_parts` of any share; None: all are in them."""
+    kept, parts, _ = _main(mask, 0.0, last, growth)
+    kept[0] = True  # the background is nothing to lose
+    return None if kept.all() else ~kept[parts]
 
 
 def main_box(mask: np.ndarray, share: float, *, last: Box | None = None, growth: float | None = None) -> Box | None:
