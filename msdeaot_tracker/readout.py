@@ -144,10 +144,11 @@ def _merged(together: Sequence[Answer], rows: slice, columns: np.ndarray, odds: 
 
 def _first(channels: Tensor, highest: Tensor) -> Tensor:
     """int32 [rows, columns], from 1: which of these, [K, rows, columns], is the highest one; the first of such."""
-    count = len(channels)  # at most ten: bytes hold it, and are faster than what max() has of indices
+    count = len(channels)
     if count == 1:
         return torch.ones_like(highest, dtype=torch.int32)
-    ranks = torch.arange(count, 0, -1, dtype=torch.uint8, device=channels.device)[:, None, None]
+    kind = torch.uint8 if count < 256 else torch.int32  # bytes are faster, and than max() with its indices
+    ranks = torch.arange(count, 0, -1, dtype=kind, device=channels.device)[:, None, None]
     return count + 1 - ((channels == highest) * ranks).amax(dim=0).int()
 
 
