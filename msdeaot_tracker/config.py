@@ -13,6 +13,13 @@ from .types import InputError
 from .words import did_you_mean
 
 
+def _check(where: str, config: object, name: str, low: float, high: float, what: str) -> None:
+    """InputError: the number is not within these bounds, both included; None, where a setting may be it, is."""
+    value = getattr(config, name)
+    if value is not None and not low <= value <= high:
+        raise InputError(f"{where}.{name}={value}: {what}")
+
+
 @dataclass(frozen=True)
 class Stage:
     """One step of the coarse-to-fine pyramid."""
@@ -34,22 +41,21 @@ class ModelConfig:
     decoder: Literal["fpn", "head"] = "head"  # fpn: DeAOT's; head: two convolutions on the last stage
     objects: int = 10  # identities of one group, background not counted
     window: int = 7  # cells; short-term attention reaches this far in each direction
+    # Self-propagation of all stages but the first reads means of n x n cells; any weights fit. 1: every cell
+    self_stride: int = 1
     align_corners: bool = True  # True: network sizes are 16k+1; False: 16k
     dropout: float = 0.1  # training only: channels dropped after depth-wise convolutions (AOT: of what memory says)
     frozen_batch_norm: bool = True  # encoder statistics come from pre-training and never change
 
-
-def _check(where: str, config: object, name: str, low: float, high: float, what: str) -> None:
-    """InputError: the number is not within these bounds, both included; None, where a setting may be it, is."""
-    value = getattr(config, name)
-    if value is not None and not low <= value <= high:
-        raise InputError(f"{where}.{name}={value}: {what}")
+    def __post_init__(self) -> None:
+        _check("model", self, "self_stride", 1, math.inf, "a number of cells, at least 1")
 
 
 @dataclass(frozen=True)
 class MemoryConfig:
     long_term_gap: int | None = 5  # frames between long-term writes; None: only reference frames are kept
     long_term_max: int | None = 8  # frames held in long-term memory (or per object), references counted; None: no bound
+    other_stride: int = 1  # of frames that are no references only every n-th row and column of tokens is held
     # Only frames are written that the tracker is sure of: on which each object of a group has at least this score, a
     # box of at most that many times its usual area and no less than that part of it (None: whatever box it has), and
     # fills its box at least so much as it did where it was given, times this: leaks stretch boxes more than masks
@@ -62,6 +68,7 @@ class MemoryConfig:
     def __post_init__(self) -> None:
         for name in ("long_term_gap", "long_term_max", "short_term_lag"):
             _check("memory", self, name, 1, math.inf, "a number of frames, at least 1")
+        _check("memory", self, "other_stride", 1, math.inf, "a number of rows and columns, at least 1")
         _check("memory", self, "sure_score", 0, 1, "a score from 0 to 1")
         _check("memory", self, "sure_change", 1, math.inf, "times the usual area, at least 1, or None")
         _check("memory", self, "sure_fill", 0, 1, "a share from 0 to 1")
@@ -112,8 +119,8 @@ class TrackerConfig:
     # In which the network computes (device.pick_precision); auto: half precision where the device multiplies in it
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     box_share: float = 0.0  # parts of a mask with a smaller share of its pixels do not count for the object's box
-    # Times the usual area of an object that the box of a mask in several parts may have; parts too far off for that do
-    # not count; None: any
+    # Times the usual area, and width, and height of an object that the box of a mask in several parts may have; parts
+    # too far off for that do not count; None: any
     box_growth: float | None = None
     # What a mask lacks of an object's usual size its box gets from pixels of at least this probability; 0.5: nothing
     box_probability: float = 0.5
@@ -235,6 +242,7 @@ PRESETS: dict[str, Preset] = {
                     Stage(8, 1, 64, memory_stride=2, drop_path=0.0),
                     Stage(4, 0, 32),
                 ),
+                self_stride=2,
                 dropout=0.0,
             ),
             # Of other frames only those it is sure of: where leaks are remembered, boxes are lost (docs/training.md).

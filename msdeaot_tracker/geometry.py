@@ -55,8 +55,8 @@ def main_parts(mask: np.ndarray, share: float, *, last: Box | None = None, growt
     """bool [H, W]: of a mask (nonzero = object), the 8-connected parts with at least `share` of its pixels.
 
     The largest part always stays. last and growth: of the mask counts only the part that lies where the object was, or
-    else the largest, and the others as far as a rectangle of `growth` times that area, or that part's, holds them: what
-    is farther off is another thing that looks like it.
+    else the largest, and the others as far as a rectangle of `growth` times that area, and at most so many times as
+    wide and as high, or that part's, holds them: what is farther off is another thing that looks like it.
     """
     kept, parts, _ = _main(mask, share, last, growth)
     return kept[parts]
@@ -91,13 +91,18 @@ def _near(rectangles: np.ndarray, areas: np.ndarray, last: Box, growth: float) -
     if there[first] < _THERE:
         first = by_area[0]
     around = Box(*rectangles[first].tolist())
-    limit = growth * max(last.w * last.h, around.w * around.h)
+    widest, highest = growth * max(last.w, around.w), growth * max(last.h, around.h)
+    largest = growth * max(last.w * last.h, around.w * around.h)
+
+    def fits(width: np.ndarray | float, height: np.ndarray | float) -> np.ndarray | bool:
+        return (width <= widest) & (height <= highest) & (width * height <= largest)
+
     right, bottom = np.maximum(x + w, around.x + around.w), np.maximum(y + h, around.y + around.h)
-    alone = (right - np.minimum(x, around.x)) * (bottom - np.minimum(y, around.y))  # of both, if no other joins them
+    alone = fits(right - np.minimum(x, around.x), bottom - np.minimum(y, around.y))  # with the first, without others
     near = np.zeros(len(rectangles), bool)
-    for i in by_area[alone[by_area] <= limit]:
+    for i in by_area[alone[by_area]]:
         wider = hull([around, Box(*rectangles[i].tolist())])
-        if wider.w * wider.h <= limit:
+        if fits(wider.w, wider.h):
             near[i], around = True, wider
     near[first] = True
     return near

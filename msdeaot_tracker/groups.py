@@ -90,12 +90,9 @@ class ObjectGroup:
 
     def one_hot(self, labels: Tensor) -> Tensor:
         """Object ids [h, w] -> float32 [1, slots + 1, h, w]; objects of other groups are background (PARITY 20)."""
-        mask = torch.zeros(len(self._slots) + 1, *labels.shape, device=labels.device, dtype=torch.float32)
-        for slot, object_id in enumerate(self._slots, start=1):
-            if object_id is not None:
-                mask[slot] = labels == object_id
-        mask[0] = 1 - mask[1:].amax(dim=0)
-        return mask[None]
+        ids = labels.new_tensor([-1 if i is None else i for i in self._slots])
+        objects = labels == ids[:, None, None]
+        return torch.cat([~objects.any(dim=0, keepdim=True), objects])[None].float()
 
 
 @dataclass

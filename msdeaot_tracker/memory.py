@@ -214,7 +214,8 @@ class Memory:
         return tuple(tokens.key.shape[1] for tokens in self.long_term.joined)
 
     def _append(self, frame: HeldFrame, entry: Entry, mask: Tensor | None) -> None:
-        thinned = tuple(t.thin(s) for t, s in zip(entry, self._strides, strict=True))
+        more = 1 if frame.reference else self._config.other_stride
+        thinned = tuple(tokens.thin(stride * more) for tokens, stride in zip(entry, self._strides, strict=True))
         self.long_term.add(frame, thinned, mask)
 
 

@@ -364,7 +364,9 @@ def test_weights_of_another_preset_name_the_difference(tmp_path, small_model):
 def test_settings_that_do_not_belong_to_the_weights_may_differ(tmp_path, small_model):
     save_checkpoint(tmp_path / "w.safetensors", small_model)
     model = load_model(
-        weights=tmp_path / "w.safetensors", device="cpu", overrides=["memory.long_term_max=3", "model.dropout=0.0"]
+        weights=tmp_path / "w.safetensors",
+        device="cpu",
+        overrides=["memory.long_term_max=3", "model.dropout=0.0", "model.self_stride=2"],
     )
     assert model.preset.memory.long_term_max == 3
     with pytest.raises(CheckpointError, match=r"model\.window is 7 in the file, 5"):

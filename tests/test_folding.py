@@ -127,6 +127,33 @@ def test_graphs_for_others_hold_none_of_onednns_operations(model):
     assert "aten" in kinds and "mkldnn" not in kinds
 
 
+def test_all_verbs_follow_changed_weights(model):
+    """Not the encoder alone: in half precision each part is a copy."""
+    image, mask = torch.rand(1, 3, 33, 49), torch.zeros(1, 3, 33, 49)
+    mask[:, 1, 5:20, 5:20], mask[:, 0] = 1, 1 - mask[:, 1]
+
+    def answer():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            features, identity = model.encode(image), model.identify(mask)
+            propagation = model.propagate(features, identity)
+            entry = model.memorize(propagation, identity)
+            return [identity[0], propagation.output, entry[0].id_value, model.decode(propagation, features)]
+
+    last = answer()
+    stage = model.stages[0]
+    for weight, changed in (
+        (model.decoder.output.weight, {3}),
+        (stage.layers[0].to_gate.weight, {1, 3}),
+        (stage.layers[0].to_id_value.bias, {1, 2, 3}),
+        (stage.identity.convolution.weight, {0, 1, 2, 3}),
+    ):
+        with torch.no_grad():
+            weight.add_(0.5 * torch.randn_like(weight))
+        now = answer()
+        assert {i for i, (a, b) in enumerate(zip(last, now, strict=True)) if not torch.equal(a, b)} == changed
+        last = now
+
+
 def test_hooks_are_called(model):
     image, calls = torch.rand(1, 3, 33, 49), []
     with torch.inference_mode():

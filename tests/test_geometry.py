@@ -72,6 +72,16 @@ def test_of_parts_too_far_off_for_one_object_the_one_in_its_place_counts():
     assert box(Box(10, 20, 10, 6), 1.5) == Box(10, 20, 10, 6) and box(Box(10, 20, 10, 6), 3.5) == object_
 
 
+def test_parts_far_above_a_narrow_object_are_not_its_own_though_the_area_fits():
+    mask = np.zeros((90, 60), np.uint8)
+    mask[50:80, 20:30] = 1  # half as wide as usual
+    mask[2:9, 22:30] = 1  # makes the box 2.6 times as high, and not 1.5 times the usual area
+    upright, last = Box(20, 50, 10, 30), Box(15, 50, 20, 30)
+    assert mask_to_box(main_parts(mask, 0.0, last=last, growth=1.5)) == upright
+    assert mask_to_box(main_parts(mask.T, 0.0, last=Box(50, 15, 30, 20), growth=1.5)) == Box(50, 20, 30, 10)
+    assert mask_to_box(main_parts(mask, 0.0, last=last, growth=3.0)) == mask_to_box(mask)
+
+
 @pytest.mark.parametrize("settings", [{}, {"last": Box(20, 10, 12.5, 9), "growth": 1.5}])
 def test_the_main_box_is_that_of_the_main_parts(settings):
     random = np.random.default_rng(0)

@@ -96,6 +96,20 @@ def test_long_term_is_thinned_on_the_map_and_short_term_is_not():
     assert view.short_term[0].key.shape[1] == 35
 
 
+def test_frames_that_are_no_references_may_be_thinned_further():
+    memory = Memory(MemoryConfig(long_term_gap=1, other_stride=2), strides=(1, 2))
+    cells = torch.arange(24.0).view(1, 24, 1)
+    layer = LayerTokens(cells, cells, cells, size=(4, 6))
+    memory.write(0, (layer, layer), reference=True)
+    assert memory.token_counts == (24, 6)
+    memory.write(1, (layer, layer))
+    assert memory.token_counts == (24 + 6, 6 + 2)
+    fine, coarse = (tokens.key[0, :, 0].tolist() for tokens in memory.view().long_term)
+    assert fine[24:] == [0, 2, 4, 12, 14, 16] and coarse[6:] == [0, 4]
+    memory.write_reference(1, (layer, layer))
+    assert memory.token_counts == (24 + 6 + 24, 6 + 2 + 6)
+
+
 def test_tokens_are_stored_once():
     memory = filled(40, long_term_gap=1, long_term_max=6)
     joined = memory.view().long_term[0].key

@@ -6,13 +6,13 @@ from timm.models.swin_transformer import SwinTransformerBlock
 from torch import nn
 
 from msdeaot_tracker import PRESETS, InputError
-from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage
+from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, override
 from msdeaot_tracker.geometry import one_hot
 from msdeaot_tracker.memory import Memory
 from msdeaot_tracker.models import MSDeAOT
 from msdeaot_tracker.models.attention import attend, read_window, read_window_with_offsets
 from msdeaot_tracker.models.decoder import FPNDecoder
-from msdeaot_tracker.models.gpm import GatedPropagation
+from msdeaot_tracker.models.gpm import GatedPropagation, SelfPropagation
 from msdeaot_tracker.models.linear import Linear
 from msdeaot_tracker.models.swin import SwinEncoder
 from msdeaot_tracker.types import LayerTokens, MemoryView
@@ -226,6 +226,45 @@ def test_linear_maps_are_the_same_in_inference_and_in_training(shape):
     with torch.inference_mode():
         assert torch.allclose(linear(x), expected, atol=1e-6)
         assert linear(x.double().to(torch.bfloat16).float()).dtype == torch.float32
+
+
+def test_linear_maps_with_silu_are_the_same_in_inference_and_in_training():
+    torch.manual_seed(0)
+    linear, x = Linear(24, 40), torch.randn(2, 5, 24)
+    expected = nn.functional.silu(linear(x))
+    assert torch.allclose(linear.silu(x), expected, atol=1e-6)
+    with torch.inference_mode():
+        assert torch.allclose(linear.silu(x), expected, atol=1e-6)
+        linear.to(torch.bfloat16)
+        assert torch.allclose(linear.silu(x.bfloat16()).float(), expected, atol=0.03)
+
+
+@pytest.mark.parametrize("size", [(6, 9), (7, 8)])
+def test_self_propagation_over_means_is_that_over_all_cells_where_these_are_alike(size):
+    torch.manual_seed(0)
+    every, means = (SelfPropagation(16, 0.0, stride).eval() for stride in (1, 3))
+    means.load_state_dict(every.state_dict())
+
+    def in_squares(side):
+        coarse = torch.randn(2, 16, -(-size[0] // side), -(-size[1] // side))
+        whole = coarse.repeat_interleave(side, dim=2).repeat_interleave(side, dim=3)
+        return whole[..., : size[0], : size[1]].flatten(2).transpose(1, 2)
+
+    with torch.no_grad():
+        if size == (6, 9):  # else squares at the ends count as much as whole ones
+            x, y = in_squares(3), in_squares(3)
+            assert torch.allclose(means(x, y, size), every(x, y, size), atol=1e-5)
+        x, y = in_squares(100), in_squares(100)
+        assert torch.allclose(means(x, y, size), every(x, y, size), atol=1e-5)
+        x, y = in_squares(1), in_squares(1)
+        assert not torch.allclose(means(x, y, size), every(x, y, size), atol=1e-3)
+
+
+def test_only_stages_after_the_first_read_means():
+    model = build("msdeaot-lite")
+    assert [layer.self_propagation.stride for layer in model.layers] == [1, 1, 2]
+    with pytest.raises(InputError, match=r"model\.self_stride=0: a number of cells"):
+        override(PRESETS["msdeaot-lite"], "model.self_stride=0")
 
 
 @pytest.mark.parametrize("batch", [1, 2])

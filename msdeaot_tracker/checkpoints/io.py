@@ -29,7 +29,8 @@ from .zoo import MANIFEST
 
 FORMAT = "msdeaot-tracker-1"
 _ANYBODYS = (None, "pt")  # formats of safetensors files that are not ours
-_TRAINING_ONLY = frozenset({"dropout", "drop_path"})  # settings that do not change what weights mean
+# Settings that do not change what weights mean.
+_ANY_WEIGHTS = frozenset({"dropout", "drop_path", "self_stride"})
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def _fill(model: MSDeAOT, file: WeightsFile) -> None:
 def _first_difference(file: Any, asked: Any, path: str) -> str | None:
     """The first setting in which two configurations differ, in words."""
     if dataclasses.is_dataclass(asked):
-        names = [f.name for f in dataclasses.fields(asked) if f.name not in _TRAINING_ONLY]
+        names = [f.name for f in dataclasses.fields(asked) if f.name not in _ANY_WEIGHTS]
         pairs = [(f"{path}.{name}", getattr(file, name), getattr(asked, name)) for name in names]
     elif isinstance(asked, tuple) and len(file) == len(asked):
         pairs = [(f"{path}[{i}]", a, b) for i, (a, b) in enumerate(zip(file, asked, strict=True))]

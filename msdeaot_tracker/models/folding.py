@@ -1,4 +1,7 @@
-"""An encoder as it is run when nothing is learned: batch norms are part of the convolutions before them."""
+"""Parts of the network as they are run when nothing is learned.
+
+Batch norms are part of the convolutions before them, and weights are in the precision that is computed in.
+"""
 
 from __future__ import annotations
 
@@ -25,30 +28,30 @@ class _Made(NamedTuple):
     folded: nn.Module
 
 
-class FoldedEncoder:
-    """Makes the folded copy of an encoder, once for each precision, and again when a weight has changed."""
+class Folded:
+    """Makes the folded copy of a module, once for each precision, and again when a weight has changed."""
 
     def __init__(self):
         self._made: dict[torch.dtype | None, _Made] = {}
 
     def __reduce__(self):
-        return FoldedEncoder, ()  # of a copied or stored model it is made anew
+        return Folded, ()  # of a copied or stored model it is made anew
 
-    def of(self, encoder: nn.Module, half: torch.dtype | None) -> nn.Module:
+    def of(self, module: nn.Module, half: torch.dtype | None) -> nn.Module:
         """half: the precision of convolutions and linear maps; None: that of the weights.
 
-        The encoder itself while one of its modules has a hook, which is to be called, and while torch writes down what
-        is computed (torch.export, torch.compile): weights have no addresses then.
+        The module itself while one in it has a hook, which is to be called, and while torch writes down what is
+        computed (torch.export, torch.compile): weights have no addresses then.
         """
         if torch.compiler.is_compiling():
-            return encoder
+            return module
         made = self._made.get(half)
         if made is None or made.mark != _mark(made.tensors):
-            modules = list(encoder.modules())
-            tensors = [each for module in modules for each in (module._parameters, module._buffers) if each]
-            hooks = [each for module in modules for each in (module._forward_hooks, module._forward_pre_hooks)]
-            made = self._made[half] = _Made(tensors, hooks, _mark(tensors), fold_batch_norms(encoder, half))
-        return encoder if any(made.hooks) else made.folded
+            inner = list(module.modules())
+            tensors = [each for one in inner for each in (one._parameters, one._buffers) if each]
+            hooks = [each for one in inner for each in (one._forward_hooks, one._forward_pre_hooks)]
+            made = self._made[half] = _Made(tensors, hooks, _mark(tensors), fold_batch_norms(module, half))
+        return module if any(made.hooks) else made.folded
 
 
 def fold_batch_norms(network: nn.Module, half: torch.dtype | None = None) -> nn.Module:

@@ -11,6 +11,7 @@ from .attention import attend, read_all, read_window
 from .depthwise import DepthwiseConv2d
 from .drop_path import drop_path
 from .linear import Linear
+from .maps import as_map, as_tokens
 
 
 class GatedProjection(nn.Module):
@@ -24,15 +25,15 @@ class GatedProjection(nn.Module):
 
     def forward(self, read: Tensor, gate: Tensor, size: MapSize) -> Tensor:
         """read, gate [B, N, 4 C] -> [B, N, 2 C], visual | identity."""
-        on_map = self.depthwise((read * gate).transpose(1, 2).unflatten(2, size))
-        return self.projection(self.dropout(on_map).flatten(2).transpose(1, 2))
+        return self.projection(as_tokens(self.dropout(self.depthwise(as_map(read * gate, size)))))
 
 
 class SelfPropagation(nn.Module):
-    """Attention of a frame over itself; both branches share one attention map."""
+    """Attention of a frame over itself, or over means of its cells; both branches share one attention map."""
 
-    def __init__(self, width: int, dropout: float):
+    def __init__(self, width: int, dropout: float, stride: int):
         super().__init__()
+        self.stride = stride
         self.to_key = Linear(2 * width, width // 2)
         self.to_value = Linear(width, 2 * width)
         self.to_id_value = Linear(width, 2 * width)
@@ -43,9 +44,17 @@ class SelfPropagation(nn.Module):
     def forward(self, x: Tensor, y: Tensor, size: MapSize) -> Tensor:
         """Normalised branches [B, N, C] each -> [B, N, 2 C]."""
         key = self.to_key(torch.cat([x, y], dim=-1))
-        value = F.silu(torch.cat([self.to_value(x), self.to_id_value(y)], dim=-1))
-        gate = F.silu(torch.cat([self.to_gate(x), self.to_id_gate(y)], dim=-1))
-        return self.output(attend(key, key, (value,)), gate, size)
+        value = torch.cat([self.to_value.silu(x), self.to_id_value.silu(y)], dim=-1)
+        gate = torch.cat([self.to_gate.silu(x), self.to_id_gate.silu(y)], dim=-1)
+        seen = key, value
+        if self.stride > 1:
+            seen = tuple(_means(each, size, self.stride) for each in seen)
+        return self.output(attend(key, seen[0], seen[1:]), gate, size)
+
+
+def _means(tokens: Tensor, size: MapSize, side: int) -> Tensor:
+    """Of each square of so many cells, at the map's ends of those that it has: [B, N, C] -> [B, n, C]."""
+    return as_tokens(F.avg_pool2d(as_map(tokens, size), side, ceil_mode=True, count_include_pad=False))
 
 
 class GatedPropagation(nn.Module):
@@ -61,6 +70,7 @@ class GatedPropagation(nn.Module):
         first: bool,
         window: int,
         memory_stride: int = 1,
+        self_stride: int = 1,
         dropout: float = 0.0,
         drop_path: float = 0.0,
     ):
@@ -78,7 +88,7 @@ class GatedPropagation(nn.Module):
         self.short_term = GatedProjection(width, dropout)
         self.norm2 = nn.LayerNorm(width)
         self.id_norm2 = nn.LayerNorm(width)
-        self.self_propagation = SelfPropagation(width, dropout)
+        self.self_propagation = SelfPropagation(width, dropout, self_stride)
 
     def forward(
         self, x: Tensor, y: Tensor | None, size: MapSize, recall: tuple[LayerTokens, LayerTokens] | Tensor
@@ -101,15 +111,12 @@ class GatedPropagation(nn.Module):
     def memorize(self, state: LayerState, identity: Tensor) -> LayerTokens:
         """The frame as memory, once its identity embedding [B, N, C] is known. Keys and values stay as they were."""
         seen = identity if state.id_context is None else torch.cat([state.id_context, identity], dim=-1)
-        return LayerTokens(state.key, state.value, F.silu(self.to_id_value(seen)), size=state.size)
+        return LayerTokens(state.key, state.value, self.to_id_value.silu(seen), size=state.size)
 
     def _look(self, x: Tensor, y: Tensor | None, size: MapSize) -> tuple[LayerState, Tensor]:
         x = self.norm1(x)
         key, value = self.to_key_value(x).split([self.key_width, self.value_width], dim=-1)
-        gate = self.to_gate(x)
-        if self.id_norm1 is None:
-            context, gate = None, torch.cat([F.silu(gate), torch.ones_like(gate)], dim=-1)
-        else:
-            context = self.id_norm1(y)
-            gate = F.silu(torch.cat([gate, self.to_id_gate(context)], dim=-1))
-        return LayerState(key.contiguous(), F.silu(value), context, size), gate
+        gate = self.to_gate.silu(x)
+        context = None if self.id_norm1 is None else self.id_norm1(y)
+        id_gate = torch.ones_like(gate) if context is None else self.to_id_gate.silu(context)
+        return LayerState(key.contiguous(), F.silu(value), context, size), torch.cat([gate, id_gate], dim=-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 # torch's other way, MKL, does not use AVX-512 on AMD's processors.
 _ONEDNN = (
@@ -16,12 +17,22 @@ _FAR = 4096  # tokens from which on sums over them are faster by MKL
 
 
 class Linear(nn.Linear):
-    """In inference in float32 on a CPU with AVX-512 by oneDNN: the same sums, faster."""
+    """In inference in float32 on a CPU with AVX-512 by oneDNN, as in bfloat16: the same sums, faster."""
 
     def forward(self, x: Tensor) -> Tensor:
+        return self._map(x, "none")
+
+    def silu(self, x: Tensor) -> Tensor:
+        """SiLU of what it makes of x; by oneDNN in one pass."""
+        return self._map(x, "swish")
+
+    def _map(self, x: Tensor, activation: str) -> Tensor:
+        if self.weight.dtype == torch.bfloat16:
+            x = x.to(torch.bfloat16)  # as autocast would
         if _by_onednn(x, self.weight):
-            return torch.ops.mkldnn._linear_pointwise(x.contiguous(), self.weight, self.bias, "none", [], "")
-        return super().forward(x)
+            return torch.ops.mkldnn._linear_pointwise(x.contiguous(), self.weight, self.bias, activation, [], "")
+        mapped = super().forward(x)
+        return F.silu(mapped) if activation == "swish" else mapped
 
     @classmethod
     def take(cls, other: nn.Linear) -> Linear:

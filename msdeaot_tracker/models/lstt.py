@@ -13,6 +13,7 @@ from .attention import read_window_with_offsets
 from .depthwise import DepthwiseConv2d
 from .drop_path import drop_path
 from .linear import Linear
+from .maps import as_map, as_tokens
 
 HEADS = 8  # in all three attentions; contiguous runs of channels
 _FEED_FORWARD = 4  # times the width
@@ -99,9 +100,8 @@ class FeedForward(nn.Module):
         self.contract = Linear(hidden, width)
 
     def forward(self, x: Tensor, size: MapSize) -> Tensor:
-        on_map = self.expand(x).transpose(1, 2).unflatten(2, size)
-        on_map = self.depthwise(F.gelu(self.norm(on_map)))
-        return self.contract(on_map.flatten(2).transpose(1, 2))
+        on_map = self.depthwise(F.gelu(self.norm(as_map(self.expand(x), size))))
+        return self.contract(as_tokens(on_map))
 
 
 class LongShortTermBlock(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 import torch
@@ -11,7 +12,7 @@ from ..config import ModelConfig, Preset
 from ..types import Features, InputError, LayerState, LayerTokens, MapSize, MemoryView, Propagation
 from .decoder import FPNDecoder, Head
 from .encoder import Encoder, build_encoder
-from .folding import FoldedEncoder
+from .folding import Folded
 from .gpm import GatedPropagation
 from .lstt import LongShortTermBlock
 from .stages import GatedStage, TransformerStage
@@ -35,7 +36,7 @@ class MSDeAOT(nn.Module):
         if encoder is None:
             encoder = build_encoder(config.encoder, frozen_batch_norm=config.frozen_batch_norm)
         self.encoder = encoder
-        self._folded = FoldedEncoder()
+        self._folds = {name: Folded() for name in ("encoder", "stages", "decoder")}
         self.stages = _build_stages(config, self.encoder)
         gated, decoded, width = config.propagation == "gated", self.stages[-1].output_channels, config.stages[-1].width
         self.norm = nn.GroupNorm(2, decoded) if gated else nn.Identity()  # a transformer norms its layers itself
@@ -56,7 +57,7 @@ class MSDeAOT(nn.Module):
     @property
     def layers(self) -> list[GatedPropagation | LongShortTermBlock]:
         """All propagation layers, coarse to fine."""
-        return [layer for stage in self.stages for layer in stage.layers]
+        return _layers(self.stages)
 
     @property
     def encoder_name(self) -> str:
@@ -64,17 +65,14 @@ class MSDeAOT(nn.Module):
 
     def encode(self, image: Tensor) -> Features:
         """RGB [B, 3, H, W] in [0, 1], H and W of the form 16k+1 (align_corners) or 16k."""
-        normalised = (image - self.mean) / self.std
-        if self.training or torch.is_grad_enabled():
-            return self.encoder(normalised)
-        kind = image.device.type
-        half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-        return self._folded.of(self.encoder, half)(normalised)
+        return self._ready("encoder")((image - self.mean) / self.std)
 
     def identify(self, mask: Tensor) -> Identity:
         """One-hot mask [B, k + 1, H, W] of k <= K objects at network size -> what tells each layer who is where."""
-        embeddings = []
-        for stage in self.stages:
+        stages, embeddings = self._ready("stages"), []
+        weight = stages[0].identity.convolution.weight
+        mask = mask.to(weight.dtype, memory_format=torch.channels_last)  # once for all stages
+        for stage in stages:
             if len(stage.layers):
                 size = _map_size(mask.shape[-2:], stage.stride)
                 embeddings += [stage.identity(mask, size)] * len(stage.layers)
@@ -86,7 +84,7 @@ class MSDeAOT(nn.Module):
             recall = tuple(zip(recall.long_term, recall.short_term, strict=True))
         states: list[LayerState] = []
         branches = None
-        for stage in self.stages:
+        for stage in self._ready("stages"):
             recalls = recall[len(states) : len(states) + len(stage.layers)]
             decoded, branches, seen = stage(features, branches, recalls)
             states += seen
@@ -96,12 +94,27 @@ class MSDeAOT(nn.Module):
         """The propagated frame as memory entries, one per layer, now that its mask is known."""
         return tuple(
             layer.memorize(state, embedding)
-            for layer, state, embedding in zip(self.layers, propagation.layers, identity, strict=True)
+            for layer, state, embedding in zip(
+                _layers(self._ready("stages")), propagation.layers, identity, strict=True
+            )
         )
 
     def decode(self, propagation: Propagation, features: Features) -> Tensor:
         """Mask logits [B, K + 1, h, w]; channel 0 is the background."""
-        return self.decoder(propagation.output, features)
+        return self._ready("decoder")(propagation.output, features)
+
+    def _ready(self, part: str) -> nn.Module:
+        """The part as it computes now: itself while something is learned, else what `Folded` makes of it."""
+        module = getattr(self, part)
+        if self.training or torch.is_grad_enabled():
+            return module
+        kind = self.mean.device.type
+        half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        return self._folds[part].of(module, half)
+
+
+def _layers(stages: Iterable[GatedStage | TransformerStage]) -> list[GatedPropagation | LongShortTermBlock]:
+    return [layer for stage in stages for layer in stage.layers]
 
 
 def _build_stages(config: ModelConfig, encoder: Encoder) -> nn.ModuleList:

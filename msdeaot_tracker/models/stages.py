@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig, Stage
-from ..types import Features, InputError, LayerState, LayerTokens, MapSize
+from ..types import Features, InputError, LayerState, LayerTokens
 from .decoder import Transition
 from .gpm import GatedPropagation
 from .identity import IdentityEmbedding
 from .lstt import HEADS, LongShortTermBlock, sine_position
+from .maps import as_map, as_tokens
 
 Recall = tuple[LayerTokens, LayerTokens] | Tensor  # what a layer reads: long- and short-term memory, or an identity
 
@@ -44,6 +45,7 @@ class GatedStage(nn.Module):
                 first=first_layers and index == 0,
                 window=config.window,
                 memory_stride=stage.memory_stride,
+                self_stride=1 if previous is None else config.self_stride,
                 dropout=config.dropout,
                 drop_path=stage.drop_path,
             )
@@ -59,17 +61,17 @@ class GatedStage(nn.Module):
         """One pass; `coarse` is what the previous stage hands on, `recalls` what each layer reads."""
         if coarse is None:
             on_map = self.projection(features.deep)
-            x, y = _tokens(on_map), None
+            x, y = as_tokens(on_map), None
         else:
             on_map = self.projection(features.maps[self.stride])
-            x, y = _tokens(self.transition(coarse[0], on_map)), _tokens(self.id_transition(coarse[1], on_map))
+            x, y = as_tokens(self.transition(coarse[0], on_map)), as_tokens(self.id_transition(coarse[1], on_map))
         size = tuple(on_map.shape[-2:])
         xs, ys, states = [], [], []
         for layer, recall in zip(self.layers, recalls, strict=True):
             x, y, state = layer(x, y, size, recall)
             xs, ys, states = [*xs, x], [*ys, y], [*states, state]
-        handed_on = tuple(_on_map(torch.cat(branch or [last], dim=-1), size) for branch, last in ((xs, x), (ys, y)))
-        return StageOutput(_on_map(torch.cat([x, y], dim=-1), size), handed_on, states)
+        handed_on = tuple(as_map(torch.cat(branch or [last], dim=-1), size) for branch, last in ((xs, x), (ys, y)))
+        return StageOutput(as_map(torch.cat([x, y], dim=-1), size), handed_on, states)
 
 
 class TransformerStage(nn.Module):
@@ -106,18 +108,10 @@ class TransformerStage(nn.Module):
         """One pass; nothing is coarser (`coarse` is None), `recalls` is what each layer reads."""
         on_map = self.projection(features.deep)
         size = tuple(on_map.shape[-2:])
-        x = _tokens(on_map)
+        x = as_tokens(on_map)
         position = sine_position(size, x.shape[-1], x.device).to(x.dtype)
         decoded, states = [x], []
         for layer, norm, recall in zip(self.layers, self.norms, recalls, strict=True):
             x, state = layer(x, position, size, recall)
             decoded, states = [*decoded, norm(x)], [*states, state]
-        return StageOutput(_on_map(torch.cat(decoded, dim=-1), size), None, states)
-
-
-def _tokens(on_map: Tensor) -> Tensor:
-    return on_map.flatten(2).transpose(1, 2)
-
-
-def _on_map(tokens: Tensor, size: MapSize) -> Tensor:
-    return tokens.transpose(1, 2).unflatten(2, size)
+        return StageOutput(as_map(torch.cat(decoded, dim=-1), size), None, states)
