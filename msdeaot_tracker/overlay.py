@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,7 +60,8 @@ class OverlayWriter:
         """image: uint8 [H, W, 3] RGB, of one size; time: in seconds, rising. OSError, TrackerError: not possible."""
         drawn = draw_overlay(image, result, views=self._views, paints=self._paints)
         rows, columns = drawn.shape[:2]
-        drawn = cv2.copyMakeBorder(drawn, 0, rows % 2, 0, columns % 2, cv2.BORDER_REPLICATE)
+        if rows % 2 or columns % 2:
+            drawn = cv2.copyMakeBorder(drawn, 0, rows % 2, 0, columns % 2, cv2.BORDER_REPLICATE)
         if self._container is None:
             self._open(drawn.shape[1], drawn.shape[0])
         frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
@@ -161,11 +163,17 @@ def bright_colour(object_id: int) -> tuple[int, int, int]:
 
 def _colours(object_ids: np.ndarray, paints: Mapping[int, Paint]) -> np.ndarray:
     """uint8 [N, 3] of ids [N]: as painted, or the hues of the masks' palette (which begins again after 255)."""
-    colours = palette()[1 + (object_ids - 1) % 255].astype(int)
-    colours = (colours * 255 // colours.max(axis=-1, keepdims=True)).astype(np.uint8)
+    colours = _hues()[(object_ids - 1) % 255]
     for object_id, paint in paints.items():
         colours[object_ids == object_id] = paint.colour
     return colours
+
+
+@cache
+def _hues() -> np.ndarray:
+    """uint8 [255, 3] of ids from 1 on: a pixel's colour is looked up, not computed."""
+    colours = palette()[1:].astype(int)
+    return (colours * 255 // colours.max(axis=-1, keepdims=True)).astype(np.uint8)
 
 
 def _draw_text(image: np.ndarray, text: str, corner: tuple[int, int], thickness: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import VideoReformatter
 
 from .types import InputError
@@ -144,7 +145,8 @@ class VideoFile:
 
 def _upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
     """Turned and mirrored as the frame's display matrix says (ISO 14496-12, 8.3.2.3), to whole quarters."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    # A container of our own: the frame's would refer back to it, and all pixels would wait for the garbage collector.
+    matrix = SideDataContainer(frame).get("DISPLAYMATRIX")
     if matrix is None:
         return image
     a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), "=i4").tolist()

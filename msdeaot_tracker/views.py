@@ -62,7 +62,7 @@ class View:
 
     def image(self, image: np.ndarray) -> Tensor:
         """uint8 [H, W, 3] -> float32 [1, 3, rows, columns] in [0, 1] (cubic, so values may overshoot a little)."""
-        scaled = self._cut(image, _OUTSIDE).astype(np.float32) / 255
+        scaled = np.divide(self._cut(image, _OUTSIDE), 255, dtype=np.float32)  # at once: large frames are large
         if scaled.shape[:2] != self.size:
             scaled = cv2.resize(scaled, self.size[::-1], interpolation=cv2.INTER_CUBIC)
         return torch.from_numpy(scaled).permute(2, 0, 1)[None]

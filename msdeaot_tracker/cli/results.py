@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
+from array import array
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -65,8 +67,8 @@ class ResultWriter:
         names = box_files(ids)
         files = [*([OVERLAY] if overlay else []), FRAMES, *names.values()]
         self._summary: dict[str, Any] = {**about, "files": files, "status": "running", "error": None}
-        self._frames: dict[str, list] = {"seconds": [], "timestamps": []}
-        self._absent: dict[int, list[int]] = {object_id: [] for object_id in ids}
+        self._seconds, self._timestamps = array("d"), array("d")  # by frame; NaN: a time that is not known
+        self._absent = {object_id: array("q") for object_id in ids}
         self._scores: dict[int, Scores] = {}
         self._first_frame: int | None = None
         self._masks = folder / MASKS if masks else None
@@ -102,16 +104,16 @@ class ResultWriter:
         self._lines.write(frame_line(frame, result, boxes) + "\n")
         for object_id, score in result.scores.items():
             self._scores.setdefault(object_id, Scores()).add(frame.index, score)
-        self._frames["seconds"].append(round(seconds, 6))
-        self._frames["timestamps"].append(frame.time)
+        self._seconds.append(round(seconds, 6))
+        self._timestamps.append(math.nan if frame.time is None else frame.time)
 
     @property
     def frames_written(self) -> int:
-        return len(self._frames["seconds"])
+        return len(self._seconds)
 
     @property
     def seconds_per_frame(self) -> float:
-        return sum(self._frames["seconds"]) / max(self.frames_written, 1)
+        return sum(self._seconds) / max(self.frames_written, 1)
 
     def __enter__(self) -> ResultWriter:
         return self
@@ -137,14 +139,14 @@ class ResultWriter:
         return self._files.enter_context((self._folder / name).open("w", buffering=1, encoding="ascii"))
 
     def _write_summary(self) -> None:
-        """In one step: the file is a whole one at any time."""
-        scores = {object_id: vars(of) for object_id, of in self._scores.items()}
+        """In one step: the file is a whole one at any time. Bit by bit: its text is long after many frames."""
         frames = {
             **{"first": self._first_frame, "count": self.frames_written, "stride": self._stride, "file": FRAMES},
-            **{**self._frames, "absent": self._absent, "scores": scores},
+            **{"seconds": self._seconds, "timestamps": [None if math.isnan(t) else t for t in self._timestamps]},
+            **{"absent": self._absent, "scores": {object_id: vars(of) for object_id, of in self._scores.items()}},
         }
-        with whole_file(self._folder / SUMMARY) as partial:
-            partial.write_text(json.dumps({**self._summary, "frames": frames}, indent=1), encoding="utf-8")
+        with whole_file(self._folder / SUMMARY) as partial, partial.open("w", encoding="utf-8") as file:
+            json.dump({**self._summary, "frames": frames}, file, indent=1, default=array.tolist)
 
 
 @dataclass
