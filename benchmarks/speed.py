@@ -2,8 +2,8 @@
 
 The weights are those that ship with a preset, else random; the frames show a grid of rectangles, the objects, on noise.
 Long-term memory is filled before anything is timed and written on every frame, which is the dearest case; the other
-settings are the preset's. How long waiting threads spin is as the environment says (GOMP_SPINCOUNT; the command line's
-is that of `msdeaot_tracker.threads`).
+settings are the preset's. It is measured in a process of its own, whose waiting threads spin as those of the command
+line do (`msdeaot_tracker.spin_briefly`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -26,7 +27,7 @@ import cv2
 import numpy as np
 import torch
 
-from msdeaot_tracker import load_model
+from msdeaot_tracker import load_model, spin_briefly
 from msdeaot_tracker.config import PRESETS, find_preset, override
 from msdeaot_tracker.device import pick_device, pick_precision
 from msdeaot_tracker.memory import Memory
@@ -197,6 +198,7 @@ def main() -> int:
         "--busy", type=int, default=0, metavar="N", help="so many other processes compute meanwhile, one thread each"
     )
     parser.add_argument("--operators", type=int, default=0, metavar="N", help="print the N dearest of a frame as well")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # it is the process that measures
     arguments = parser.parse_args()
     if min(arguments.objects + arguments.memory + [arguments.frames]) < 1:
         parser.error("--objects, --memory and --frames start at 1")
@@ -211,18 +213,21 @@ def main() -> int:
         precision = pick_precision(arguments.precision, device)
     except TrackerError as error:
         parser.error(str(error))
+    if not arguments.here:
+        with company(arguments.busy):
+            spin_briefly()
+            return subprocess.run([sys.executable, __file__, *sys.argv[1:], "--here"], env=os.environ).returncode
     print(
         f"seconds per frame on {device} in {precision}, {torch.get_num_threads()} CPU thread(s), median of "
         f"{arguments.frames}" + (f", beside {arguments.busy} other processes that compute" if arguments.busy else "")
     )
     print(f"{'preset':<14}{'size':>10}{'objects':>9}{'memory':>8}{'total':>9}" + "".join(f"{p:>15}" for p in PARTS))
-    with company(arguments.busy):
-        for name in arguments.presets:
-            model = prepared(name, settings, device)
-            for size, objects, memory in itertools.product(arguments.sizes, arguments.objects, arguments.memory):
-                took, lines = measure(model, size, objects, memory, arguments.frames, arguments.operators)
-                row = f"{name:<14}{f'{size[1]}x{size[0]}':>10}{objects:>9}{memory:>8}{took['total']:>9.3f}"
-                print("\n".join([row + "".join(f"{took[part]:>15.3f}" for part in PARTS), *lines]), flush=True)
+    for name in arguments.presets:
+        model = prepared(name, settings, device)
+        for size, objects, memory in itertools.product(arguments.sizes, arguments.objects, arguments.memory):
+            took, lines = measure(model, size, objects, memory, arguments.frames, arguments.operators)
+            row = f"{name:<14}{f'{size[1]}x{size[0]}':>10}{objects:>9}{memory:>8}{took['total']:>9.3f}"
+            print("\n".join([row + "".join(f"{took[part]:>15.3f}" for part in PARTS), *lines]), flush=True)
     return 0
 
 

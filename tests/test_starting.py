@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import msdeaot_tracker
-from msdeaot_tracker import checkpoints
+from msdeaot_tracker import checkpoints, threads
 from msdeaot_tracker.cli.main import COMMANDS
 from msdeaot_tracker.cli.results import ResultWriter
 from msdeaot_tracker.images import write_image
@@ -133,7 +133,8 @@ def test_all_public_names_are_found(package):
 
 
 @pytest.mark.parametrize(
-    ("chosen", "expected"), [({}, "500"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "passive"}, "0")]
+    ("chosen", "expected"),
+    [({}, ("500", "2000")), ({"GOMP_SPINCOUNT": "77"}, ("77",)), ({"OMP_WAIT_POLICY": "passive"}, ("0",))],
 )
 @pytest.mark.skipif(sys.platform != "linux", reason="torch brings GNU's OpenMP on Linux")
 def test_waiting_threads_spin_as_the_user_says_or_else_briefly(chosen, expected):
@@ -142,7 +143,43 @@ def test_waiting_threads_spin_as_the_user_says_or_else_briefly(chosen, expected)
     inherited = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")}
     environment = {**inherited, "OMP_DISPLAY_ENV": "verbose", "OMP_NUM_THREADS": "1", **chosen}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert f"GOMP_SPINCOUNT = '{expected}'" in done.stderr
+    assert any(f"GOMP_SPINCOUNT = '{rounds}'" in done.stderr for rounds in expected)
+
+
+@pytest.mark.parametrize(
+    ("load", "rounds"),
+    [
+        ("0.10 0.20 0.30 1/84 1234", "2000"),  # this process runs, and no other
+        ("0.10 0.20 0.30 9/84 1234", "500"),
+        ("something else", "500"),
+        (None, "500"),
+    ],
+)
+def test_threads_that_wait_spin_for_less_beside_others(load, rounds, monkeypatch, tmp_path):
+    for name in threads._OWN:
+        monkeypatch.setenv(name, "put back later")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(threads, "_LOAD", tmp_path / "loadavg")
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(threads.os, "cpu_count", lambda: 4)
+    if load is not None:
+        (tmp_path / "loadavg").write_text(load)
+    threads.spin_briefly()
+    assert os.environ["GOMP_SPINCOUNT"] == rounds
+
+
+@pytest.mark.skipif(not Path("/proc/loadavg").exists(), reason="the system does not tell what runs")
+def test_processes_that_compute_are_counted():
+    code = "print('on', flush=True)\nwhile True: pass"
+    others = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(3)]
+    try:
+        for other in others:
+            other.stdout.readline()
+        assert threads._others() >= 3
+    finally:
+        for other in others:
+            other.kill()
+            other.communicate()
 
 
 @pytest.mark.parametrize("adapter", ["vot", "vot_python", "got10k", "pytracking"])
