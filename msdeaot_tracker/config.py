@@ -242,7 +242,6 @@ PRESETS: dict[str, Preset] = {
                     Stage(8, 1, 64, memory_stride=2, drop_path=0.0),
                     Stage(4, 0, 32),
                 ),
-                self_stride=2,
                 dropout=0.0,
             ),
             # Of other frames only those it is sure of: where leaks are remembered, boxes are lost (docs/training.md).

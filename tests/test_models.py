@@ -282,7 +282,7 @@ def test_self_propagation_over_means_is_that_over_all_cells_where_these_are_alik
 
 
 def test_only_stages_after_the_first_read_means():
-    model = build("msdeaot-lite")
+    model = MSDeAOT(override(PRESETS["msdeaot-lite"], "model.self_stride=2"))
     assert [layer.self_propagation.stride for layer in model.layers] == [1, 1, 2]
     with pytest.raises(InputError, match=r"model\.self_stride=0: a number of cells"):
         override(PRESETS["msdeaot-lite"], "model.self_stride=0")
