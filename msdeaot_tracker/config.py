@@ -48,7 +48,7 @@ class ModelConfig:
     frozen_batch_norm: bool = True  # encoder statistics come from pre-training and never change
 
     def __post_init__(self) -> None:
-        _check("model", self, "self_stride", 1, math.inf, "a number of cells, at least 1")
+        _check("model", self, "self_stride", 1, 1024, "a number of cells from 1 to 1024")
 
 
 @dataclass(frozen=True)

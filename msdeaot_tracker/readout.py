@@ -127,9 +127,11 @@ def _merged(together: Sequence[Answer], rows: slice, columns: np.ndarray, odds: 
         if seen.start < seen.stop and left < right:
             here = slice(seen.start - rows.start, seen.stop - rows.start), slice(left, right)
             # Of each object its probability by that of the background, which is 1 by their sum and 1.
-            ahead = answer.enlarged.on(seen, columns[left:right]).clamp_(max=_CERTAIN).exp_()
-            highest, objects_sum = ahead.amax(dim=0), ahead.sum(dim=0)
-            channel = _first(ahead, highest) + (first - 1)
+            logits = answer.enlarged.on(seen, columns[left:right])
+            highest = logits.amax(dim=0)
+            channel = _first(logits, highest) + (first - 1)
+            ahead, highest = logits.clamp_(max=_CERTAIN).exp_(), highest.clamp_(max=_CERTAIN).exp_()
+            objects_sum = ahead.sum(dim=0)
             for each, merge in merges.items():
                 part = 1 / (each + objects_sum)
                 merge.add(here, each * part, highest * part, channel)

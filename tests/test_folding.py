@@ -154,6 +154,46 @@ def test_all_verbs_follow_changed_weights(model):
         last = now
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_a_part_that_is_replaced_is_noticed(model, half):
+    image, mask = torch.rand(1, 3, 33, 49), torch.zeros(1, 3, 33, 49)
+    mask[:, 0] = 1
+
+    def answer():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+            features = model.encode(image)
+            return model.decode(model.propagate(features, model.identify(mask)), features)
+
+    class Twice(nn.Module):
+        """As those wrap a linear map who adapt a model."""
+
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, *inputs):
+            return 2 * self.inner(*inputs)
+
+    before, layer = answer(), model.stages[0].layers[0]
+    layer.to_gate = Twice(layer.to_gate)
+    wrapped = answer()
+    assert not torch.equal(wrapped, before)
+    layer.to_gate = layer.to_gate.inner
+    assert torch.equal(answer(), before)
+    model.decoder = Twice(model.decoder)
+    assert torch.equal(answer(), 2 * before)
+
+
+def test_hooks_of_linear_maps_with_silu_are_called(model):
+    image, mask, calls = torch.rand(1, 3, 33, 49), torch.zeros(1, 3, 33, 49), []
+    mask[:, 0] = 1
+    layer = model.stages[0].layers[0]
+    for context in (torch.inference_mode(), torch.enable_grad()):
+        with context, layer.to_gate.register_forward_hook(lambda *_: calls.append(1)):
+            model.propagate(model.encode(image), model.identify(mask))
+    assert len(calls) == 2
+
+
 def test_hooks_are_called(model):
     image, calls = torch.rand(1, 3, 33, 49), []
     with torch.inference_mode():

@@ -82,6 +82,14 @@ def test_parts_far_above_a_narrow_object_are_not_its_own_though_the_area_fits():
     assert mask_to_box(main_parts(mask, 0.0, last=last, growth=3.0)) == mask_to_box(mask)
 
 
+def test_of_parts_on_both_sides_that_fit_alone_one_counts():
+    mask = np.zeros((90, 60), np.uint8)
+    mask[40:60, 20:30] = mask[32:36, 20:30] = mask[65:68, 20:30] = 1  # 28 rows with either, 36 with both
+    last = Box(20, 40, 10, 20)
+    assert mask_to_box(main_parts(mask, 0.0, last=last, growth=1.5)) == Box(20, 32, 10, 28)
+    assert mask_to_box(main_parts(mask, 0.0, last=last, growth=1.8)) == mask_to_box(mask)
+
+
 @pytest.mark.parametrize("settings", [{}, {"last": Box(20, 10, 12.5, 9), "growth": 1.5}])
 def test_the_main_box_is_that_of_the_main_parts(settings):
     random = np.random.default_rng(0)

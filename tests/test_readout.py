@@ -127,3 +127,18 @@ def test_certain_groups_are_merged_within_the_clamps(logit):
     assert scores == {4: pytest.approx(0.5, abs=1e-4), 2: 0.0}
     alone = read_labels([Answer((4,), view_of(WHOLE, True), certain)], *FRAME)
     assert (alone.labels == 4).all() and alone.scores == {4: 1.0}
+
+
+@pytest.mark.parametrize("channels", [1, 2, 10, 300])
+def test_the_first_of_the_highest_channels_is_found(channels):
+    torch.manual_seed(0)
+    values = torch.randint(3, (channels, 40, 50)).float()  # many are as high as another
+    expected = torch.from_numpy(values.numpy().argmax(axis=0)) + 1
+    assert torch.equal(readout._first(values, values.amax(dim=0)).long(), expected)
+
+
+def test_of_two_certain_objects_of_a_group_the_more_certain_one_counts():
+    view = View(0, 0, 8, 8, (8, 8), (8, 8), True)
+    groups = [Answer((i, i + 1), view, torch.tensor([0.0, 90.0, 100.0])[:, None, None].expand(3, 2, 2)) for i in (1, 3)]
+    assert set(np.unique(read_labels(groups[:1], 8, 8).labels)) == {2}
+    assert set(np.unique(read_labels(groups, 8, 8).labels)) <= {2, 4}

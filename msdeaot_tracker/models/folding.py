@@ -23,13 +23,18 @@ _BOUNDS = {nn.Identity: ("none", []), nn.ReLU: ("relu", []), nn.ReLU6: ("hardtan
 
 class _Made(NamedTuple):
     tensors: list[dict]  # parameters and buffers, by module
+    children: list[dict]  # likewise
     hooks: list[dict]
     mark: tuple
+    inner: list[nn.Module]  # all there were, the whole one first: while they live no other has their addresses
     folded: nn.Module
 
 
 class Folded:
-    """Makes the folded copy of a module, once for each precision, and again when a weight has changed."""
+    """Makes the folded copy of a module, once for each precision, and again when a weight or a part has changed.
+
+    What is written through `.data` is noticed only where the weight is shared: not in half precision.
+    """
 
     def __init__(self):
         self._made: dict[torch.dtype | None, _Made] = {}
@@ -46,11 +51,13 @@ class Folded:
         if torch.compiler.is_compiling():
             return module
         made = self._made.get(half)
-        if made is None or made.mark != _mark(made.tensors):
+        if made is None or made.inner[0] is not module or made.mark != _mark(made.tensors, made.children):
             inner = list(module.modules())
             tensors = [each for one in inner for each in (one._parameters, one._buffers) if each]
             hooks = [each for one in inner for each in (one._forward_hooks, one._forward_pre_hooks)]
-            made = self._made[half] = _Made(tensors, hooks, _mark(tensors), fold_batch_norms(module, half))
+            children = [one._modules for one in inner if one._modules]
+            mark = _mark(tensors, children)
+            made = self._made[half] = _Made(tensors, children, hooks, mark, inner, fold_batch_norms(module, half))
         return module if any(made.hooks) else made.folded
 
 
@@ -101,7 +108,8 @@ def _is_constant_norm(module: nn.Module) -> bool:
     return isinstance(module, FrozenBatchNorm) or (isinstance(module, nn.BatchNorm2d) and not module.training)
 
 
-def _mark(tensors: list[dict]) -> tuple:
+def _mark(tensors: list[dict], children: list[dict]) -> tuple:
     """What changes when one of these does."""
     every = (tensor for each in tensors for tensor in each.values() if tensor is not None)
-    return tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in every)
+    versions = ((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in every)
+    return *versions, *(id(child) for each in children for child in each.values())

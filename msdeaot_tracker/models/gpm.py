@@ -10,7 +10,7 @@ from ..types import LayerState, LayerTokens, MapSize
 from .attention import attend, read_all, read_window
 from .depthwise import DepthwiseConv2d
 from .drop_path import drop_path
-from .linear import Linear
+from .linear import Linear, silu
 from .maps import as_map, as_tokens
 
 
@@ -44,8 +44,8 @@ class SelfPropagation(nn.Module):
     def forward(self, x: Tensor, y: Tensor, size: MapSize) -> Tensor:
         """Normalised branches [B, N, C] each -> [B, N, 2 C]."""
         key = self.to_key(torch.cat([x, y], dim=-1))
-        value = torch.cat([self.to_value.silu(x), self.to_id_value.silu(y)], dim=-1)
-        gate = torch.cat([self.to_gate.silu(x), self.to_id_gate.silu(y)], dim=-1)
+        value = torch.cat([silu(self.to_value, x), silu(self.to_id_value, y)], dim=-1)
+        gate = torch.cat([silu(self.to_gate, x), silu(self.to_id_gate, y)], dim=-1)
         seen = key, value
         if self.stride > 1:
             seen = tuple(_means(each, size, self.stride) for each in seen)
@@ -111,12 +111,12 @@ class GatedPropagation(nn.Module):
     def memorize(self, state: LayerState, identity: Tensor) -> LayerTokens:
         """The frame as memory, once its identity embedding [B, N, C] is known. Keys and values stay as they were."""
         seen = identity if state.id_context is None else torch.cat([state.id_context, identity], dim=-1)
-        return LayerTokens(state.key, state.value, self.to_id_value.silu(seen), size=state.size)
+        return LayerTokens(state.key, state.value, silu(self.to_id_value, seen), size=state.size)
 
     def _look(self, x: Tensor, y: Tensor | None, size: MapSize) -> tuple[LayerState, Tensor]:
         x = self.norm1(x)
         key, value = self.to_key_value(x).split([self.key_width, self.value_width], dim=-1)
-        gate = self.to_gate.silu(x)
+        gate = silu(self.to_gate, x)
         context = None if self.id_norm1 is None else self.id_norm1(y)
-        id_gate = torch.ones_like(gate) if context is None else self.to_id_gate.silu(context)
+        id_gate = torch.ones_like(gate) if context is None else silu(self.to_id_gate, context)
         return LayerState(key.contiguous(), F.silu(value), context, size), torch.cat([gate, id_gate], dim=-1)

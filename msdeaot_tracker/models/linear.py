@@ -20,19 +20,8 @@ class Linear(nn.Linear):
     """In inference in float32 on a CPU with AVX-512 by oneDNN, as in bfloat16: the same sums, faster."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._map(x, "none")
-
-    def silu(self, x: Tensor) -> Tensor:
-        """SiLU of what it makes of x; by oneDNN in one pass."""
-        return self._map(x, "swish")
-
-    def _map(self, x: Tensor, activation: str) -> Tensor:
-        if self.weight.dtype == torch.bfloat16:
-            x = x.to(torch.bfloat16)  # as autocast would
-        if _by_onednn(x, self.weight):
-            return torch.ops.mkldnn._linear_pointwise(x.contiguous(), self.weight, self.bias, activation, [], "")
-        mapped = super().forward(x)
-        return F.silu(mapped) if activation == "swish" else mapped
+        found = _mapped(self, x, "none")
+        return super().forward(x) if found is None else found
 
     @classmethod
     def take(cls, other: nn.Linear) -> Linear:
@@ -40,6 +29,23 @@ class Linear(nn.Linear):
         linear = cls(other.in_features, other.out_features, bias=other.bias is not None)
         linear.weight, linear.bias = other.weight, other.bias
         return linear
+
+
+def silu(linear: nn.Module, x: Tensor) -> Tensor:
+    """SiLU of a linear map of x; of a `Linear` without hooks, where it goes by oneDNN, in one pass."""
+    plain = type(linear) is Linear and not (linear._forward_hooks or linear._forward_pre_hooks)
+    found = _mapped(linear, x, "swish") if plain else None
+    return F.silu(linear(x)) if found is None else found
+
+
+def _mapped(linear: Linear, x: Tensor, activation: str) -> Tensor | None:
+    """By oneDNN; None: it does not go that way."""
+    weight = linear.weight
+    if weight.dtype == torch.bfloat16:
+        x = x.to(torch.bfloat16)  # as autocast would
+    if not _by_onednn(x, weight):
+        return None
+    return torch.ops.mkldnn._linear_pointwise(x.contiguous(), weight, linear.bias, activation, [], "")
 
 
 def similarity(query: Tensor, key: Tensor) -> Tensor:
