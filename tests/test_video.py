@@ -338,6 +338,8 @@ def test_a_video_cut_by_copy(folder):
 def test_av1(folder):
     times = [index / 25 for index in range(6)]
     check_frames(video_files.write(folder / "av1.mp4", times, "libsvtav1"), times)
+    if hasattr(os, "sched_getscheduler"):
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER  # the encoder would make this process a real-time one
 
 
 def test_a_stream_that_breaks_off_ends(folder):

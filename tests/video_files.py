@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,7 +31,16 @@ def frames(times: Sequence[float]) -> list[av.VideoFrame]:
 def write(
     path: Path, times: Sequence[float], codec: str = "libx264", *, audio: float = 0.0, options: dict | None = None
 ) -> Path:
-    """One frame for each time in seconds; audio: seconds of silence beside them."""
+    """One frame for each time in seconds; audio: seconds of silence beside them.
+
+    In a thread of its own: SVT-AV1 makes the one that starts it a real-time thread where it is allowed to, and later
+    tests' processes would inherit that.
+    """
+    with ThreadPoolExecutor(1) as alone:
+        return alone.submit(_write, path, times, codec, audio, options).result()
+
+
+def _write(path: Path, times: Sequence[float], codec: str, audio: float, options: dict | None) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options=options or {})
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
