@@ -43,7 +43,7 @@ def view_of(rectangle, size, frame, align=True) -> View:
 def enlarged(view: View, logits: torch.Tensor) -> np.ndarray:
     """[K, h, w] -> [K, ...] on the pixels inside the view."""
     rows, columns = view.inside
-    return Enlarged(view, logits).on(rows, np.arange(columns.start, columns.stop)).transpose(0, 1).numpy()
+    return Enlarged(view, logits).on(rows, np.arange(columns.start, columns.stop)).numpy()
 
 
 # There and back
