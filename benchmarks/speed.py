@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-import os
 import statistics
 import subprocess
 import sys
@@ -216,7 +215,7 @@ def main() -> int:
     if not arguments.here:
         with company(arguments.busy):
             spin_briefly()
-            return subprocess.run([sys.executable, __file__, *sys.argv[1:], "--here"], env=os.environ).returncode
+            return subprocess.run([sys.executable, __file__, *sys.argv[1:], "--here"]).returncode
     print(
         f"seconds per frame on {device} in {precision}, {torch.get_num_threads()} CPU thread(s), median of "
         f"{arguments.frames}" + (f", beside {arguments.busy} other processes that compute" if arguments.busy else "")

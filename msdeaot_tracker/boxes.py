@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .config import TrackerConfig
-from .geometry import Margins, grown, hull, main_box, margins, mask_to_box, spans, strays, with_margins
+from .geometry import Margins, grown, hull, main_box, main_parts, margins, mask_to_box, spans, with_margins
 from .initializers import BoxRefiner
 from .types import Box, Points, Region
 
@@ -139,5 +139,4 @@ def drop_strays(labels: np.ndarray, usual: Mapping[int, Box], config: TrackerCon
             continue
         rows, columns = span = there[object_id]
         mask, near = labels[span] == object_id, last._replace(x=last.x - columns.start, y=last.y - rows.start)
-        if (lost := strays(mask, last=near, growth=config.box_growth)) is not None:
-            labels[span][lost] = 0
+        labels[span][mask & ~main_parts(mask, 0.0, last=near, growth=config.box_growth)] = 0

@@ -64,13 +64,6 @@ def main_parts(mask: np.ndarray, share: float, *, last: Box | None = None, growt
     return kept[parts]
 
 
-def strays(mask: np.ndarray, *, last: Box, growth: float) -> np.ndarray | None:
-    """bool [H, W]: the pixels of a mask that are not in its `main_parts` of any share; None: all are in them."""
-    kept, parts, _ = _main(mask, 0.0, last, growth)
-    kept[0] = True  # the background is nothing to lose
-    return None if kept.all() else ~kept[parts]
-
-
 def main_box(mask: np.ndarray, share: float, *, last: Box | None = None, growth: float | None = None) -> Box | None:
     """The smallest upright rectangle of the mask's `main_parts`, None when it is empty."""
     kept, _, statistics = _main(mask, share, last, growth)

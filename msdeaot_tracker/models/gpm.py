@@ -46,10 +46,10 @@ class SelfPropagation(nn.Module):
         key = self.to_key(torch.cat([x, y], dim=-1))
         value = torch.cat([silu(self.to_value, x), silu(self.to_id_value, y)], dim=-1)
         gate = torch.cat([silu(self.to_gate, x), silu(self.to_id_gate, y)], dim=-1)
-        seen = key, value
+        query = key
         if self.stride > 1:
-            seen = tuple(_means(each, size, self.stride) for each in seen)
-        return self.output(attend(key, seen[0], seen[1:]), gate, size)
+            key, value = _means(key, size, self.stride), _means(value, size, self.stride)
+        return self.output(attend(query, key, (value,)), gate, size)
 
 
 def _means(tokens: Tensor, size: MapSize, side: int) -> Tensor:

@@ -92,11 +92,10 @@ class MSDeAOT(nn.Module):
 
     def memorize(self, propagation: Propagation, identity: Identity) -> tuple[LayerTokens, ...]:
         """The propagated frame as memory entries, one per layer, now that its mask is known."""
+        layers = _layers(self._ready("stages"))
         return tuple(
             layer.memorize(state, embedding)
-            for layer, state, embedding in zip(
-                _layers(self._ready("stages")), propagation.layers, identity, strict=True
-            )
+            for layer, state, embedding in zip(layers, propagation.layers, identity, strict=True)
         )
 
     def decode(self, propagation: Propagation, features: Features) -> Tensor:
