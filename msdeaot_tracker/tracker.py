@@ -6,6 +6,7 @@ import copy
 import logging
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -67,6 +68,7 @@ class Tracker:
         self._refiner = box_refiner
         self._video: Video | None = None
         self._precision = pick_precision(self._preset.tracker.precision, device)
+        self._own_precision = partial(torch.autocast, device.type, enabled=False)  # whatever the caller's is
         self._overflowed = False  # on a frame of this video
         logger.debug("%s computes in %s on %s", self._preset.name, self.precision, device)
 
@@ -138,7 +140,8 @@ class Tracker:
         image = check_image(image, None)
         named = targets if isinstance(targets, Mapping) else {1: targets}
         checked = check_targets(named, *image.shape[:2])
-        return estimate_masks(self._initializer, image, checked, np.zeros(image.shape[:2], np.int32))
+        with self._own_precision():
+            return estimate_masks(self._initializer, image, checked, np.zeros(image.shape[:2], np.int32))
 
     def snapshot(self) -> Snapshot:
         """All that is known of the video after the last frame, to go on from there again with `restore`.
@@ -171,7 +174,8 @@ class Tracker:
     def _step(self, video: Video, image: np.ndarray, targets: Mapping[int, Checked]) -> FrameResult:
         """One frame of `video`, a copy of the state; what is not finite in half precision is computed in float32."""
         try:
-            return self._compute(video.copy(), image, targets, self._precision)
+            with self._own_precision():
+                return self._compute(video.copy(), image, targets, self._precision)
         except NotFiniteError:
             if self._precision == "float32":
                 raise
@@ -183,7 +187,8 @@ class Tracker:
                 self.precision,
             )
             self._overflowed = True
-        return self._compute(video, image, targets, "float32")
+        with self._own_precision():
+            return self._compute(video, image, targets, "float32")
 
     def _compute(
         self,

@@ -50,6 +50,14 @@ def overflow_in_float16(model: MSDeAOT) -> MSDeAOT:
     return model
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_callers_autocast_changes_nothing(precision, model, video):
+    expected = follow(tracker_in(precision, model), video)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = follow(tracker_in(precision, model), video)
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
 class TestWhichOne:
     @pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
     def test_a_named_one_is_that_one(self, name, model):
