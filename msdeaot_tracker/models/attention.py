@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,6 +15,7 @@ from .linear import similarity, weighted
 # Elements of one block of logits; blocks bound the memory of long reads and stay in the CPU's cache.
 _LOGITS = {"cpu": 1 << 23, "default": 1 << 25}
 _ROWS = {"cpu": 512, "default": 1 << 25}  # of such a block, at most
+_FUSED_ROWS = 64  # queries for which torch's efficient kernel takes one multiprocessor
 _NOWHERE = float("-inf")  # logit of a cell that is out of reach
 # Queries of one tile of the windowed read: the smaller it is, the less work is wasted on keys that are too far.
 _TILE = {"cpu": 144, "default": 4096}
@@ -30,6 +31,26 @@ def read_all(query: Tensor, tokens: LayerTokens) -> Tensor:
 
 def attend(query: Tensor, key: Tensor, values: Iterable[Tensor]) -> Tensor:
     """softmax(query key^T / sqrt(Ck)) of each value, joined along channels; [B, N, Ck], [B, M, Ck], [B, M, Cv]..."""
+    return WAYS[choose_way(query)](query, key, tuple(values))
+
+
+def choose_way(query: Tensor) -> str:
+    """Which of `WAYS` reads for these queries, [B, N, Ck]; the only place where it is decided.
+
+    fused: on CUDA in half precision, where nothing is learned and each of the device's multiprocessors gets queries to
+    work on. The kernel gives one of them `_FUSED_ROWS` queries; where they are fewer, the others would have nothing to
+    do, while the products of `written` are shared out by channels and by keys as well.
+    """
+    half = query.dtype in (torch.bfloat16, torch.float16)
+    if query.device.type != "cuda" or not half or torch.is_grad_enabled() or torch.compiler.is_exporting():
+        return "written"
+    parts = len(query) * -(-query.shape[1] // _FUSED_ROWS)
+    many = parts >= torch.cuda.get_device_properties(query.device).multi_processor_count
+    return "fused" if many else "written"
+
+
+def _written(query: Tensor, key: Tensor, values: tuple[Tensor, ...]) -> Tensor:
+    """By matrix products and a softmax of the logits, a block of queries at a time."""
     scaled = query * query.shape[-1] ** -0.5
     whole = torch.compiler.is_exporting()  # a graph for any number of keys cannot count its blocks
     fits = _limit(_LOGITS, query) // (key.shape[0] * key.shape[1])
@@ -39,6 +60,33 @@ def attend(query: Tensor, key: Tensor, values: Iterable[Tensor]) -> Tensor:
         weights = similarity(scaled[:, part], key).softmax(dim=-1)
         blocks.append(torch.cat([weighted(weights, value) for value in values], dim=-1))
     return torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0]
+
+
+def _fused(query: Tensor, key: Tensor, values: tuple[Tensor, ...]) -> Tensor:
+    """By torch's kernels, which hold no logits. Values are wider than keys, so of CUDA's only the efficient one can."""
+    return F.scaled_dot_product_attention(query[:, None], key[:, None], _joined(values)[:, None])[:, 0]
+
+
+def _split(query: Tensor, key: Tensor, values: tuple[Tensor, ...]) -> Tensor:
+    """The same with values in heads as wide as keys, as the flash kernel wants them: each computes the logits again."""
+    value, width = _joined(values), key.shape[-1]
+    channels = value.shape[-1]
+    heads = -(-channels // width)
+    value = F.pad(value, (0, heads * width - channels)).unflatten(2, (heads, width)).transpose(1, 2)
+    query, key = (each[:, None].expand(-1, heads, -1, -1) for each in (query, key))
+    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)[..., :channels]
+
+
+def _joined(values: tuple[Tensor, ...]) -> Tensor:
+    return torch.cat(values, dim=-1) if len(values) > 1 else values[0]
+
+
+WAYS: dict[str, Callable[[Tensor, Tensor, tuple[Tensor, ...]], Tensor]] = {
+    "written": _written,
+    "fused": _fused,
+    "split": _split,
+}
+"""Ways to attend to all tokens, equal but for rounding; `benchmarks/on_device.py` times them."""
 
 
 def read_window(query: Tensor, relative: Tensor, tokens: LayerTokens, radius: int) -> Tensor:
