@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,6 +65,18 @@ def _cpu_multiplies_bfloat16() -> bool:
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """A copy there of a tensor of the CPU (on a CPU itself); to CUDA on its way while the CPU goes on."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def fetch(*tensors: Tensor) -> list[np.ndarray]:
+    """Copies on the CPU of what one device has; of CUDA through pinned memory, after a single wait for them all."""
+    device = tensors[0].device
+    if device.type != "cuda":
+        return [tensor.cpu().numpy() for tensor in tensors]
+    pinned = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
+    for there, tensor in zip(pinned, tensors, strict=True):
+        there.copy_(tensor, non_blocking=True)
+    torch.cuda.current_stream(device).synchronize()
+    return [there.numpy().copy() for there in pinned]  # pinned memory is dear, and results may be kept
 
 
 @contextmanager

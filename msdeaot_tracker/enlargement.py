@@ -59,7 +59,7 @@ class Enlarged:
         parts = []  # few columns are made of few cells
         for some in np.array_split(columns, -(-len(columns) // _COLUMNS)):
             wide = across.cells(some[0], some[-1])
-            weights = across.weights[torch.from_numpy(some).to(across.weights.device), wide]
+            weights = across.weights[_picked(some, across.weights.device), wide]
             parts.append(self.on_map[:, high, wide] @ weights.T)  # [K, cells, columns]
         return down.weights[rows, high] @ torch.cat(parts, dim=2)
 
@@ -80,3 +80,9 @@ class Enlarged:
             for pixels, cells in zip(lengths, self.on_map.shape[1:], strict=True)
         )
         return down, across
+
+
+def _picked(columns: np.ndarray, device: torch.device) -> slice | Tensor:
+    """An index of these, rising; a slice, for which no device waits, where there is one."""
+    first, last = int(columns[0]), int(columns[-1])
+    return slice(first, last + 1) if last - first < len(columns) else torch.from_numpy(columns).to(device)

@@ -90,8 +90,8 @@ class ObjectGroup:
 
     def one_hot(self, labels: Tensor) -> Tensor:
         """Object ids [h, w] -> float32 [1, slots + 1, h, w]; objects of other groups are background (PARITY 20)."""
-        ids = labels.new_tensor([-1 if i is None else i for i in self._slots])
-        objects = labels == ids[:, None, None]
+        # By plain numbers: a tensor of the ids would make the CPU wait for the labels' device.
+        objects = torch.stack([labels == (-1 if i is None else i) for i in self._slots])
         return torch.cat([~objects.any(dim=0, keepdim=True), objects])[None].float()
 
 

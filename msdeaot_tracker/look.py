@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from .config import Preset
-from .device import explain_out_of_memory, to_device
+from .device import explain_out_of_memory, fetch, to_device
 from .groups import ObjectGroup, Reference
 from .memory import Entry, Memory
 from .models import MSDeAOT
-from .readout import Answer
+from .readout import Answer, Reading, read_at_once, read_labels
 from .types import Features, MapSize, MemoryView, Propagation, TrackerError
 from .views import View
 
@@ -53,9 +53,24 @@ class Look:
     def answer(self, group: ObjectGroup, propagation: Propagation) -> Answer:
         """Where the group's objects are."""
         with self._on_device(group.view.size):
-            logits = self._model.decode(propagation, self._encoded(group.view))[:, group.channels].float()
+            logits = self._model.decode(propagation, self._encoded(group.view))[0]
+            # Each by its number: a list of them as index would make the CPU wait for the device.
+            logits = torch.stack([logits[channel] for channel in group.channels]).float()
             self._check(logits)
-            return Answer(group.object_ids, group.view, logits[0])
+            return Answer(group.object_ids, group.view, logits)
+
+    def read(self, answers: Sequence[Answer]) -> Reading:
+        """The answers of all groups as one label map. NotFiniteError: as for `verify`, with the same single wait."""
+        (height, width), probability = self._image.shape[:2], self._preset.tracker.box_probability
+        if self._device.type == "cpu" or not answers:
+            self.verify()
+            return read_labels(answers, height, width, probability)
+        parts = *read_at_once(answers, height, width, probability), self._unverified()
+        (labels, *wider), scores, sums = fetch(*parts)
+        _require_finite(sums)
+        object_ids = [object_id for answer in answers for object_id in answer.object_ids]
+        by_id = dict(zip(object_ids, scores.tolist(), strict=True))
+        return Reading(labels, by_id, wider[0] if wider else None)
 
     def mask(self, group: ObjectGroup, view: View, labels: np.ndarray) -> Tensor:
         """Where the group's objects are in a view by these labels, int32 [H, W]: one-hot [1, slots + 1, h, w]."""
@@ -103,9 +118,13 @@ class Look:
 
     def verify(self) -> None:
         """NotFiniteError: something that was computed since the last call is not finite. Waits for the device."""
+        if self._sums:
+            _require_finite(*fetch(self._unverified()))
+
+    def _unverified(self) -> Tensor:
+        """The sums that nobody has looked at yet, [n]; they count as looked at from here on."""
         sums, self._sums = self._sums, []
-        if sums and not torch.stack(sums).isfinite().all():
-            raise NotFiniteError("the network's answer to this frame is not finite (NaN or Inf): it is left out")
+        return torch.stack(sums)
 
     def _check(self, *values: Tensor) -> None:
         """To be verified later. A sum keeps NaN and Inf, and is one pass."""
@@ -120,3 +139,8 @@ class Look:
         half = None if self._precision == "float32" else getattr(torch, self._precision)
         with explain_out_of_memory(what, remedy), torch.autocast(self._device.type, half, enabled=half is not None):
             yield
+
+
+def _require_finite(sums: np.ndarray) -> None:
+    if not np.isfinite(sums).all():
+        raise NotFiniteError("the network's answer to this frame is not finite (NaN or Inf): it is left out")

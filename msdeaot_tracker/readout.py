@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .device import to_device
 from .enlargement import Enlarged
 from .types import MaskEstimate, Region
 from .views import View
@@ -55,7 +56,7 @@ def read_labels(answers: Sequence[Answer], height: int, width: int, probability:
         counts, sums = np.zeros(len(ids)), np.zeros(len(ids))
         read = partial(_alone, *together) if len(together) == 1 else partial(_merged, together)
         for rows, columns in _uncertain(together, width, odds):
-            *channels, sure = read(rows, columns, odds)
+            *channels, sure = (each.cpu().numpy() for each in read(rows, columns, odds))
             first, last = int(columns[0]), int(columns[-1])
             across = slice(first, last + 1) if last - first < len(columns) else columns  # much faster by a slice
             for labels, channel in zip(found, channels, strict=True):
@@ -66,6 +67,34 @@ def read_labels(answers: Sequence[Answer], height: int, width: int, probability:
         means = sums / np.maximum(counts, 1)
         scores |= dict(zip(ids[1:].tolist(), means[1:].tolist(), strict=True))
     return Reading(found[0], scores, None if odds == 1 else found[1])
+
+
+def read_at_once(answers: Sequence[Answer], height: int, width: int, probability: float = 0.5) -> tuple[Tensor, Tensor]:
+    """`read_labels` where its answers are, of every pixel, and without waiting for that device.
+
+    -> labels, int32 [1 or 2, H, W], the wider ones second; scores, float32, in the order of the answers' objects.
+    """
+    odds, device = probability / (1 - probability), answers[0].logits.device
+    found = torch.zeros((1 if odds == 1 else 2, height, width), dtype=torch.int32, device=device)
+    scores: dict[int, Tensor] = {}
+    for together in _overlapping(answers):
+        object_ids = [object_id for answer in together for object_id in answer.object_ids]
+        rows, across = map(_hull, zip(*(answer.view.inside for answer in together), strict=True))
+        scores |= dict.fromkeys(object_ids, found.new_zeros((), dtype=torch.float32))
+        if rows.start >= rows.stop or across.start >= across.stop:
+            continue
+        read = partial(_alone, *together) if len(together) == 1 else partial(_merged, together)
+        *channels, sure = read(rows, np.arange(across.start, across.stop), odds)
+        ids = to_device(torch.tensor([0, *object_ids], dtype=torch.int32), device)
+        for labels, channel in zip(found[:, rows, across], channels, strict=True):
+            labels.copy_(torch.where(channel > 0, ids[channel.long()], labels))
+        # Sums of each row by themselves: else all pixels wait for their turn at a few numbers.
+        into = torch.zeros((2, len(sure), len(ids)), device=device)
+        for each, value in zip(into, (torch.ones_like(sure), sure), strict=True):
+            each.scatter_add_(1, channels[0].long(), value)
+        counts, sums = into.sum(dim=1)
+        scores |= dict(zip(object_ids, (sums / counts.clamp(min=1))[1:], strict=True))
+    return found, torch.stack([scores[i] for answer in answers for i in answer.object_ids])
 
 
 def _uncertain(together: Sequence[Answer], width: int, odds: float) -> Iterator[tuple[slice, np.ndarray]]:
@@ -95,7 +124,7 @@ def _uncertain(together: Sequence[Answer], width: int, odds: float) -> Iterator[
             yield slice(top, min(top + step, max(band.stop for band in bands))), np.flatnonzero(columns)
 
 
-def _alone(answer: Answer, rows: slice, columns: np.ndarray, odds: float) -> list[np.ndarray]:
+def _alone(answer: Answer, rows: slice, columns: np.ndarray, odds: float) -> list[Tensor]:
     """The channel with the highest logit, int32 [rows, columns]; if odds are below 1, with them; and its probability.
 
     odds: by which those of the background are multiplied. The probability, float32, is that without them; where the
@@ -106,11 +135,10 @@ def _alone(answer: Answer, rows: slice, columns: np.ndarray, odds: float) -> lis
     index = _first(logits, highest)
     channels = [index * (highest > math.log(each)) for each in dict.fromkeys((1.0, odds))]
     ahead = logits.clamp_(max=_CERTAIN).exp_()
-    sure = ahead.amax(dim=0) / (1 + ahead.sum(dim=0))
-    return [each.cpu().numpy() for each in (*channels, sure)]
+    return [*channels, ahead.amax(dim=0) / (1 + ahead.sum(dim=0))]
 
 
-def _merged(together: Sequence[Answer], rows: slice, columns: np.ndarray, odds: float) -> list[np.ndarray]:
+def _merged(together: Sequence[Answer], rows: slice, columns: np.ndarray, odds: float) -> list[Tensor]:
     """The same of all groups' channels one after another, by soft aggregation (DeAOT, PARITY 21), group after group.
 
     The background's probability is the product of the groups' backgrounds, an object's that in its group, where its
@@ -140,8 +168,7 @@ def _merged(together: Sequence[Answer], rows: slice, columns: np.ndarray, odds: 
         first += count
     channels = [merge.channels() for merge in merges.values()]
     best, background = merges[1.0].best, merges[1.0].background
-    sure = best / (1 - best) / (total + background / (1 - background))
-    return [each.cpu().numpy() for each in (*channels, sure)]
+    return [*channels, best / (1 - best) / (total + background / (1 - background))]
 
 
 def _first(channels: Tensor, highest: Tensor) -> Tensor:
@@ -203,6 +230,10 @@ def _overlapping(answers: Sequence[Answer]) -> list[list[Answer]]:
 
 def _overlap(one: Region, other: Region) -> bool:
     return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
+
+
+def _hull(parts: Sequence[slice]) -> slice:
+    return slice(min(part.start for part in parts), max(part.stop for part in parts))
 
 
 def _shared(one: slice, other: slice) -> slice:

@@ -21,7 +21,7 @@ from .initializers import DEFAULT_INITIALIZER, BoxRefiner, Initializer, make_ini
 from .look import Look, NotFiniteError
 from .memory import Memory
 from .models import MSDeAOT
-from .readout import alternative_labels, paint, read_labels
+from .readout import alternative_labels, paint
 from .targets import Checked, Target, check_image, check_targets, estimate_masks, taking_points, warn_of_hidden
 from .types import FrameResult, InputError, MaskEstimate, Propagation, TrackerError
 from .views import Scenery, why_too_small, why_unseen
@@ -201,8 +201,7 @@ class Tracker:
         look = Look(self.model, self._preset, image, len({*video.object_ids, *targets}), precision)
         propagations = {group: look.propagate(group.view, group.memory.view()) for group in video.groups}
         answers = [look.answer(*pair) for pair in propagations.items()]
-        look.verify()
-        labels, scores, wider = read_labels(answers, *image.shape[:2], self._preset.tracker.box_probability)
+        labels, scores, wider = look.read(answers)
         given = estimate_masks(self._initializer, image, targets, labels)
         estimates = given | self._refine(image, labels, [i for i in scores if i not in given], video.frame_index)
         paint(labels, {i: estimate.mask for i, estimate in estimates.items()})

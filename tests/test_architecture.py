@@ -43,7 +43,7 @@ ALLOWED = {
     "sightings": {"types", "config", "geometry"},
     "groups": {"types", "config", "geometry", "boxes", "memory", "sightings", "views"},
     "enlargement": {"types", "views"},
-    "readout": {"types", "enlargement", "views"},
+    "readout": {"types", "device", "enlargement", "views"},
     "look": {"types", "config", "device", "groups", "memory", "models", "readout", "views"},
     "tracker": BASE
     | {"targets", "images", "boxes", "groups", "readout", "look", "views", "models", "memory"}

@@ -9,7 +9,7 @@ from parity import merge_groups
 from torch.nn import functional as F
 
 from msdeaot_tracker import readout
-from msdeaot_tracker.readout import Answer, read_labels
+from msdeaot_tracker.readout import Answer, read_at_once, read_labels
 from msdeaot_tracker.views import View
 
 FRAME = (97, 131)
@@ -76,6 +76,23 @@ def test_labels_and_scores_are_those_of_all_pixels(monkeypatch, rectangles, obje
     lowered = torch.tensor([np.log(0.25)] + [0] * objects, dtype=torch.float32)[:, None, None]  # of the background
     expected_wider, _ = read_everywhere([replace(answer, logits=answer.logits + lowered) for answer in groups])
     assert (wider != expected_wider).sum() <= 1 and (wider > 0).sum() > (labels > 0).sum()
+    at_once, means = read_at_once(groups, *FRAME, probability=0.2)  # as on other devices
+    assert np.array_equal(at_once, np.stack([labels, wider]))
+    assert means.tolist() == pytest.approx(list(scores.values()), abs=1e-5)
+
+
+def test_what_is_not_finite_is_read_without_an_error():
+    """Whether it is, other devices say together with the labels."""
+    for groups in (answers([WHOLE], 4, 1.0, True), answers([WHOLE] * 2, 1, 1.0, True)):
+        for number in (torch.nan, torch.inf, -torch.inf):
+            groups[0].logits[:, 10:12] = number
+            assert read_at_once(groups, *FRAME)[0].shape == (1, *FRAME)
+
+
+def test_a_view_beside_the_image_has_nothing_to_read():
+    (answer,) = answers([(200, 10, 30, 30)], 2, 4.0, True)
+    labels, scores = read_at_once([answer], *FRAME)
+    assert not labels.any() and scores.tolist() == [0, 0] == list(read_labels([answer], *FRAME).scores.values())
 
 
 def test_views_that_do_not_overlap_are_read_each_by_itself():
