@@ -1,10 +1,10 @@
-"""CPU time per frame beside the authors' code: `python benchmarks/against_public.py DIR [--json FILE]`.
+"""Time per frame beside the authors' code: `python benchmarks/against_public.py DIR [--device cuda] [--json FILE]`.
 
 DIR is a checkout of the public AOT code (github.com/yoxu515/aot-benchmark), which computes in float32; our side does in
 float32, whose logits must agree, and in bfloat16. All get the same artificial weights and frames, hold the same number
 of frames in long-term memory (copies of the reference) and are fed the same labels. Each runs in a process of its own,
 in turn, several times. FILE gets {"rows": [{"preset", "memory_frames", "precision", "ratio_median"}]}: the median, over
-frames and rounds, of our CPU time to theirs.
+frames and rounds, of our time to theirs. On a CPU it is the CPU's time, else what a clock on the wall says.
 """
 
 from __future__ import annotations
@@ -71,15 +71,22 @@ def run_frames(
             continue
         if (t - 1) % plan.frames == 0:
             hold(plan.memory[(t - 1) // plan.frames])
-        began = time.process_time()
+        began = _seconds(plan.device)
         logits, enlarged, tokens = step(image)
-        found = enlarged.argmax(dim=0).numpy().astype(np.uint8)
+        found = enlarged.argmax(dim=0).cpu().numpy().astype(np.uint8)
         remember(t, found if fed is None else fed[t - 1])
-        run.seconds.append(time.process_time() - began)
-        run.logits.append(logits.float().numpy())
+        run.seconds.append(_seconds(plan.device) - began)
+        run.logits.append(logits.float().cpu().numpy())
         run.labels.append(found)
         run.tokens.append(tokens)
     return run
+
+
+def _seconds(device: str) -> float:
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def run_public(case: Case, plan: argparse.Namespace) -> Run:
@@ -95,15 +102,16 @@ def run_public(case: Case, plan: argparse.Namespace) -> Run:
     config = DefaultEngineConfig("benchmark", case.model)
     network = build_vos_model(config.MODEL_VOS, config).eval()
     network.load_state_dict({**network.state_dict(), **official_weights(case)})
+    network.to(plan.device)
     engine = build_engine(
         config.MODEL_ENGINE, phase="eval", aot_model=network, gpu_id=0, long_term_mem_gap=NEVER
     ).eval()
 
     def pixels(image: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(golden_recipes.network_input(image))
+        return torch.from_numpy(golden_recipes.network_input(image)).to(plan.device)
 
     def mask(labels: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(labels)[None, None].float()
+        return torch.from_numpy(labels)[None, None].float().to(plan.device)
 
     single: list = []  # the reference's tokens, by layer
 
@@ -129,12 +137,12 @@ def run_ours(case: Case, plan: argparse.Namespace) -> Run:
     """Model and Memory as the tracker drives them, in the precision that the side is named by."""
     import parity
 
-    model = parity.build(case.model, parity.find_keys(parity.DATA, case.model))
+    model = parity.build(case.model, parity.find_keys(parity.DATA, case.model)).to(plan.device)
     groups = parity.Groups(model, OBJECTS, parity.memory_config({"gap": NEVER}, vmos=False))
     (memory,), align_corners = groups.memories, model.preset.model.align_corners
 
     def encode(image: np.ndarray) -> parity.Features:
-        return model.encode(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)
+        return model.encode(torch.from_numpy(image).to(plan.device).permute(2, 0, 1)[None].float() / 255)
 
     def start(image: np.ndarray, labels: np.ndarray) -> None:
         groups.reference(encode(image), labels)
@@ -152,7 +160,7 @@ def run_ours(case: Case, plan: argparse.Namespace) -> Run:
         return logits[0, : OBJECTS + 1], enlarged[0], tokens
 
     single: list = []
-    with torch.autocast("cpu", torch.bfloat16, enabled=plan.worker == "bfloat16"):
+    with torch.autocast(torch.device(plan.device).type, torch.bfloat16, enabled=plan.worker == "bfloat16"):
         return run_frames(case, plan, start, hold, step, groups.update)
 
 
@@ -169,6 +177,7 @@ def official_weights(case: Case) -> dict[str, torch.Tensor]:
 def work(arguments: argparse.Namespace) -> None:
     """One side's run, in a process of its own; the result goes to a file."""
     torch.set_num_threads(arguments.threads)
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32
     case = next(case for case in CASES if case.model == arguments.model)
     run = (run_public if arguments.worker == "public" else run_ours)(case, arguments)
     np.savez(arguments.out, logits=run.logits, labels=run.labels, seconds=run.seconds, tokens=run.tokens)
@@ -177,6 +186,7 @@ def work(arguments: argparse.Namespace) -> None:
 def launch(side: str, case: Case, arguments: argparse.Namespace, out: Path, fed: Path | None) -> dict[str, np.ndarray]:
     command = [sys.executable, __file__, str(arguments.directory), "--worker", side, "--model", case.model]
     command += ["--frames", str(arguments.frames), "--threads", str(arguments.threads), "--out", str(out)]
+    command += ["--device", arguments.device]
     command += ["--memory", *map(str, arguments.memory), *(["--fed", str(fed)] if fed else [])]
     path = [str(arguments.directory.resolve()), str(TESTS)] if side == "public" else [str(TESTS)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*path, str(ROOT)])}
@@ -235,6 +245,7 @@ def main() -> int:
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="of our side")
     parser.add_argument("--rounds", type=int, default=2, help="runs of each side")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:<number> (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the ratios to a file as well")
     for internal in ("--worker", "--model", "--fed", "--out"):
         parser.add_argument(internal, help=argparse.SUPPRESS)
@@ -250,7 +261,7 @@ def main() -> int:
     for part in ("networks/engines/deaot_engine.py", "configs/models/swinb_deaotl.py", "utils/image.py"):
         if not (arguments.directory / part).is_file():
             parser.error(f"{arguments.directory} is no checkout of the public AOT code: it has no {part}")
-    print(f"CPU seconds per frame, {arguments.threads} thread(s), {OBJECTS} objects")
+    print(f"seconds per frame on {arguments.device}, {arguments.threads} CPU thread(s), {OBJECTS} objects")
     rows: list[dict] = []
     agreed = [compare(case, arguments, rows) for case in CASES]  # every case is run, whatever the first one says
     if arguments.json:

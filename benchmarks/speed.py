@@ -102,16 +102,11 @@ def measure(
     model: MSDeAOT, size: tuple[int, int], objects: int, memory: int, frames: int, operators: int = 0
 ) -> tuple[dict[str, float], list[str]]:
     """Median seconds per frame, in all and by part, once `memory` frames are held; and the dearest operators' lines."""
-    settings = replace(model.preset.memory, long_term_gap=1, long_term_max=memory)
-    tracker = Tracker(model, initializer="box", preset=replace(model.preset, memory=settings))
     runs: dict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "frame.jpg"
-        targets = {i + 1: box for i, box in enumerate(boxes(size, objects))}
-        cv2.imwrite(str(path), scene(size, targets.values()))
-        tracker.initialize(read(path), targets)
-        for _ in range(memory):
-            tracker.track(read(path))
+        cv2.imwrite(str(path), scene(size, boxes(size, objects)))
+        tracker = filled(model, read(path), objects, memory)
         for _ in range(frames):
             with stop_watch(model) as spent:
                 began = now(model.mean)
@@ -123,6 +118,16 @@ def measure(
             runs["total"].append(total)
         lines = dearest(lambda: tracker.track(read(path)), operators) if operators else []
     return {part: statistics.median(seconds) for part, seconds in runs.items()}, lines
+
+
+def filled(model: MSDeAOT, image: np.ndarray, objects: int, memory: int) -> Tracker:
+    """One that holds so many frames, each of them this `scene`, and writes every one that it tracks."""
+    settings = replace(model.preset.memory, long_term_gap=1, long_term_max=memory)
+    tracker = Tracker(model, initializer="box", preset=replace(model.preset, memory=settings))
+    tracker.initialize(image, {i + 1: box for i, box in enumerate(boxes(image.shape[:2], objects))})
+    for _ in range(memory):
+        tracker.track(image)
+    return tracker
 
 
 def dearest(step: Callable[[], object], count: int) -> list[str]:

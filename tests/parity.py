@@ -130,7 +130,8 @@ class Groups:
             if len(self.counts) > 1:
                 own = own - GROUP * group
                 own[(own < 1) | (own > GROUP)] = 0
-            every.append(self.model.identify(one_hot(torch.from_numpy(own)[None], self.counts[group])))
+            mask = one_hot(torch.from_numpy(own)[None], self.counts[group])
+            every.append(self.model.identify(mask.to(self.model.mean.device)))
         return every
 
     def _write(self, frame: int, identities: list[tuple[Tensor, ...]], *, reference: bool) -> None:

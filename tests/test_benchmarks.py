@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from msdeaot_tracker import TrackerError
+from msdeaot_tracker.data.procedural.held_out import HeldOut
 from msdeaot_tracker.images import write_image, write_mask
+from msdeaot_tracker.models import attention
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -95,14 +97,44 @@ def test_what_there_is_to_see_on_a_device_is_seen_on_any(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import on_device
 
-    monkeypatch.setattr(on_device, "_SHAPES", ((60, 90, 8, 16),))
+    def broken(*arguments):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(on_device.device_steps, "SHAPES", ((60, 90, 8, 16),))
+    monkeypatch.setattr(on_device.device_steps, "BATCHES", (2,))
+    monkeypatch.setattr(on_device.device_check, "_CLIP", HeldOut(count=1, frames=2))
+    monkeypatch.setattr(on_device.device_steps, "_WARM_UP", 0)
+    monkeypatch.setattr(on_device.device_steps, "_compiled", broken)  # it takes a minute
     monkeypatch.setattr(on_device.device_check, "check_device", lambda plan, device: {"loss": 0.0})  # tested below
-    options = "--device cpu --presets msdeaot-small --sizes 96x64 --objects 1 --memory 1 --frames 1"
-    monkeypatch.setattr(sys, "argv", ["on_device.py", *options.split(), "--json", str(tmp_path / "all.json")])
+    options = "--device cpu --presets msdeaot-small --sizes 96x64 --objects 1 2 --memory 1 --frames 1 --budget 60s"
+    options += f" --steps equal waits attention presets batches compiled --json {tmp_path / 'all.json'}"
+    monkeypatch.setattr(sys, "argv", ["on_device.py", *options.split()])
     assert on_device.main() == 0
-    report = json.loads((tmp_path / "all.json").read_text())
-    assert report["overlap"] >= on_device.OVERLAP and report["rows"][0]["frames_per_second"] > 0
-    assert report["attention"][0]["written"] > 0 < report["attention"][0]["fused"]
+    found = json.loads((tmp_path / "all.json").read_text())["steps"]
+    assert [len(found[step]) for step in ("equal", "presets", "batches", "compiled")] == [2, 2, 1, 1]
+    exact, half = found["equal"]
+    assert exact["loss"] == 0 and all(half[way] >= on_device.OVERLAP for way in attention.WAYS)
+    assert all(row[f"{way}_ms"] > 0 for row in found["attention"] for way in attention.WAYS)
+    assert found["attention"][0]["split_kernel"] == "flash"
+    assert all(row["frames_per_second"] > 0 for row in found["presets"]) and found["batches"][0]["gain"] == 1
+    assert found["compiled"][0]["failed"] == "RuntimeError: no compiler"
+
+
+def test_a_device_report_leaves_out_what_it_has_no_time_for(tmp_path, monkeypatch):
+    pytest.importorskip("lightning_fabric")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import on_device
+
+    def differs(*arguments):
+        raise TrackerError("cpu and the CPU differ")
+
+    monkeypatch.setattr(on_device.device_check, "check_device", differs)
+    options = f"--device cpu --steps equal --json {tmp_path / 'all.json'} --budget"
+    monkeypatch.setattr(on_device, "check_masks", differs)
+    for budget, word in (("0s", "left out"), ("9s", "failed")):
+        monkeypatch.setattr(sys, "argv", ["on_device.py", *options.split(), budget])
+        assert on_device.main() == 1
+        assert word in json.loads((tmp_path / "all.json").read_text())["steps"]["equal"][0]
 
 
 @pytest.mark.parametrize("arguments", [("--budget", "soon"), ("--recipe", "nonesuch"), ("--sequences", "-3")])

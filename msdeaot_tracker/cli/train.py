@@ -87,7 +87,7 @@ def _add_machine(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--small-memory", action="store_true", help="--checkpoint-frames --micro-batch 1")
     group.add_argument(
         "--time-budget",
-        type=_seconds,
+        type=parse_seconds,
         metavar="TIME",
         help="as 9m or 1h30m: save and stop after it; the same command goes on. The schedule is by steps",
     )
@@ -110,7 +110,7 @@ def _add_watching(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _seconds(text: str) -> float:
+def parse_seconds(text: str) -> float:
     """The text 1h30m as 5400."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:

@@ -64,5 +64,5 @@ def weighted(weights: Tensor, value: Tensor) -> Tensor:
 
 def _by_onednn(x: Tensor, weight: Tensor) -> bool:
     able = {torch.float32: _ONEDNN and not torch.is_autocast_enabled("cpu"), torch.bfloat16: _HALF}
-    inference = not (torch.is_grad_enabled() or torch.compiler.is_exporting())
+    inference = not (torch.is_grad_enabled() or torch.compiler.is_compiling())  # a graph has no constants to prepare
     return x.device.type == "cpu" and x.dtype == weight.dtype and inference and able.get(x.dtype, False)
