@@ -316,6 +316,10 @@ def _fits(value: Any, hint: Any) -> bool:
         return value in typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, option) for option in typing.get_args(hint))
+    if origin is tuple and isinstance(value, tuple):
+        options = typing.get_args(hint)
+        options = options[:1] * len(value) if options[-1] is ... else options
+        return len(value) == len(options) and all(map(_fits, value, options))
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(hint, type) and type(value) is hint

@@ -2,6 +2,8 @@ import pytest
 
 from msdeaot_tracker import PRESETS, InputError, override
 from msdeaot_tracker.config import find_preset
+from msdeaot_tracker.training.config import LoopConfig
+from msdeaot_tracker.training.schedule import Schedule
 
 
 def test_override_changes_one_setting_and_leaves_the_preset_alone():
@@ -46,3 +48,15 @@ def test_override_refuses_and_names_what_is_wrong(setting, named):
 def test_an_unknown_preset_is_an_error_that_lists_the_presets():
     with pytest.raises(InputError, match=r"deaot-xxl.*msdeaot-swinb"):
         find_preset("deaot-xxl")
+
+
+def test_a_setting_may_be_a_tuple_of_any_length_or_of_tuples():
+    schedule = override(Schedule(), "lengths=((0.0, 3), (0.5, 4), (0.9, 6))")
+    assert schedule.length_at(0.7) == 4
+    assert override(LoopConfig(), "frozen=('stem', 'stage1')").frozen == ("stem", "stage1")
+
+
+@pytest.mark.parametrize("lengths", ["3", "(0.0, 3)", "((0.0, 3, 4),)", "((0.0, 'three'),)", "((0.0, 2.5),)"])
+def test_a_tuple_of_others_is_refused(lengths):
+    with pytest.raises(InputError, match=r"expected tuple\[tuple\[float, int\], \.\.\.\]"):
+        override(Schedule(), f"lengths={lengths}")
