@@ -37,7 +37,8 @@ ALLOWED = {
     "exports": {"types", "words", "geometry", "files", "images", "video", "__version__"},
     "data": {"types", "geometry", "files", "images", "mask_files", "video", "processes"},
     "targets": {"types", "geometry", "images", "mask_files", "initializers"},
-    "boxes": BASE | {"initializers"},
+    "parts": {"types", "geometry"},
+    "boxes": BASE | {"initializers", "parts"},
     "onnx_export": BASE | {"models"},
     "views": BASE | {"device"},
     "sightings": {"types", "config", "geometry"},
@@ -46,7 +47,7 @@ ALLOWED = {
     "readout": {"types", "enlargement", "views"},
     "look": {"types", "config", "device", "groups", "memory", "models", "readout", "views"},
     "tracker": BASE
-    | {"targets", "images", "boxes", "groups", "readout", "look", "views", "models", "memory"}
+    | {"targets", "images", "boxes", "parts", "groups", "readout", "look", "views", "models", "memory"}
     | {"device", "initializers"},
     "loading": {"types", "checkpoints", "initializers", "tracker"},
     "prompts": {"types", "words", "images", "targets"},

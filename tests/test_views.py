@@ -16,6 +16,7 @@ from msdeaot_tracker.enlargement import Enlarged
 from msdeaot_tracker.geometry import mask_to_box, rectangle_iou
 from msdeaot_tracker.groups import Video
 from msdeaot_tracker.look import Look
+from msdeaot_tracker.parts import LabelParts
 from msdeaot_tracker.sightings import Sighting
 from msdeaot_tracker.views import POLICIES, Scenery, Sight, View, tiles
 
@@ -319,10 +320,10 @@ def test_of_another_object_nothing_is_made_up():
     wider = np.zeros_like(labels)
     wider[10:40, 10:20] = 1
     image, usual = np.zeros((40, 40, 3), np.uint8), {1: Box(10, 10, 10, 30)}
-    assert boxes.read(image, labels, [1], {}, usual, wider)[1] == Box(10, 10, 10, 30)
+    assert boxes.read(image, LabelParts(labels), [1], {}, usual, wider)[1] == Box(10, 10, 10, 30)
     wider[20:30] = 2
     wider[30:] = 0
-    assert boxes.read(image, labels, [1], {}, usual, wider)[1] == Box(10, 10, 10, 10)
+    assert boxes.read(image, LabelParts(labels), [1], {}, usual, wider)[1] == Box(10, 10, 10, 10)
 
 
 def test_a_window_goes_ahead_of_an_object_on_its_way():
