@@ -182,7 +182,7 @@ class _Part:
         """Those of its objects' probabilities at these pixels, in place of the lowest ones, where it reaches them."""
         own, place = self._place(where)
         ahead = self.logits.index_select(1, place).clamp_(max=_CERTAIN).exp_()
-        odds = _odds(ahead.div_(1 + self.total.flatten()[place]).clamp_(_LOWEST, _HIGHEST))
+        odds = _odds(ahead.mul_(1 / (1 + self.total.flatten()[place])).clamp_(_LOWEST, _HIGHEST))
         total[own] += odds.sum(dim=0) - len(odds) * _odds(_LOWEST)
 
     def _place(self, where: Tensor) -> tuple[Tensor | slice, Tensor]:

@@ -40,12 +40,12 @@ ALLOWED = {
     "parts": {"types", "geometry"},
     "boxes": BASE | {"initializers", "parts"},
     "onnx_export": BASE | {"models"},
-    "views": BASE | {"device"},
+    "views": BASE,
     "sightings": {"types", "config", "geometry"},
-    "groups": {"types", "config", "geometry", "boxes", "memory", "sightings", "views"},
+    "groups": {"types", "config", "device", "geometry", "boxes", "parts", "memory", "sightings", "views"},
     "enlargement": {"types", "views"},
     "readout": {"types", "enlargement", "views"},
-    "look": {"types", "config", "device", "groups", "memory", "models", "readout", "views"},
+    "look": {"types", "config", "device", "groups", "memory", "models", "parts", "readout", "views"},
     "tracker": BASE
     | {"targets", "images", "boxes", "parts", "groups", "readout", "look", "views", "models", "memory"}
     | {"device", "initializers"},
