@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from .config import Preset
 from .geometry import network_size, one_hot
 from .models import MSDeAOT
+from .models.maps import nearest
 from .types import Features, InputError, LayerState, LayerTokens, MapSize, MemoryView, TrackerError
 
 GRAPHS = ("encode", "reference", "propagate", "memorize")
@@ -92,7 +93,7 @@ class Graphs(nn.Module):
         return Features(by_stride, by_stride[self.deep_at] if self.deep_at else maps[-1])
 
     def _identity(self, labels: Tensor) -> tuple[Tensor, ...]:
-        small = F.interpolate(labels[None, None].float(), self.inner, mode="nearest")[:, 0]
+        small = nearest(labels[None, None].float(), self.inner)[:, 0]
         return self.model.identify(one_hot(small.long(), self.objects))
 
     def _layers(self, tensors: list[Tensor]) -> tuple[LayerTokens, ...]:

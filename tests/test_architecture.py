@@ -61,7 +61,7 @@ ALLOWED = {
 # Room of the package's data -> the other rooms it may import.
 ROOMS = {"procedural": set(), "datasets": set(), "masks": {"datasets"}}
 ONLY_IN = {
-    "timm": ("models/encoder.py", "models/swin.py"),
+    "timm": ("models/encoder.py", "models/resnet.py", "models/swin.py"),
     "segment_anything": ("initializers/sam.py",),
     "transformers": ("initializers/sam_hf.py",),
     "onnx": ("onnx_export.py",),

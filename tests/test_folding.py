@@ -8,10 +8,12 @@ from torch import nn
 
 from msdeaot_tracker.config import find_preset
 from msdeaot_tracker.models import MSDeAOT
+from msdeaot_tracker.models.decoder import FPNDecoder
 from msdeaot_tracker.models.encoder import ENCODERS, build_encoder
 from msdeaot_tracker.models.folding import fold_batch_norms
 from msdeaot_tracker.models.linear import Linear
 from msdeaot_tracker.models.swin import SwinEncoder
+from msdeaot_tracker.types import Features
 
 CONVOLUTIONAL = [name for name in ENCODERS if name not in ("swin_base", "intern_image_t")]
 
@@ -44,6 +46,31 @@ def test_folded_encoders_compute_the_same(name, frozen):
     for stride, on_map in expected.maps.items():
         assert (found.maps[stride] - on_map).abs().max() < 1e-5 * on_map.abs().max(), stride
     assert norms(folded) <= 1 < norms(encoder)  # one stands behind a stem of several layers
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet18"])
+def test_a_folded_block_with_a_part_of_another_kind_computes_the_same(name):
+    torch.manual_seed(0)
+    encoder = vary_norms(build_encoder(name, frozen_batch_norm=True)).eval()
+    block = encoder.network.layer2[1]
+    block.conv1 = nn.Sequential(block.conv1, nn.Tanh())
+    image = torch.randn(1, 3, 33, 49)
+    with torch.inference_mode():
+        expected, found = encoder(image).deep, fold_batch_norms(encoder)(image).deep
+    assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+def test_folded_decoders_compute_the_same():
+    torch.manual_seed(0)
+    channels = {4: 24, 8: 32, 16: 40}
+    decoder = FPNDecoder(16, channels, 32, 3, align_corners=True).eval()
+    maps = {stride: torch.randn(1, c, 48 // stride + 1, 64 // stride + 1) for stride, c in channels.items()}
+    propagated, features = torch.randn(1, 16, 4, 5), Features(maps, maps[16])
+    kept = {stride: on_map.clone() for stride, on_map in maps.items()}
+    with torch.inference_mode():
+        expected, found = decoder(propagated, features), fold_batch_norms(decoder)(propagated, features)
+    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert all(torch.equal(kept[stride], maps[stride]) for stride in maps)
 
 
 def test_weights_are_shared_but_for_those_that_change():

@@ -208,6 +208,24 @@ class TestAttention:
         monkeypatch.setattr(attention, "_NARROW", 0)
         torch.testing.assert_close(found, run())
 
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_reads_are_the_same_in_inference_and_leave_what_they_read(self, dtype):
+        torch.manual_seed(0)
+        shapes = (1, 161, 8), (1, 161, 49), (1, 161, 8), (1, 161, 4), (1, 161, 4), (1, 49, 4)
+        inputs = [torch.randn(shape, dtype=dtype) for shape in shapes]
+        kept = [each.clone() for each in inputs]
+
+        def run():
+            query, relative, key, value, id_value, offset_values = inputs
+            both, single = LayerTokens(key, value, id_value, size=(7, 23)), LayerTokens(key, value, size=(7, 23))
+            offsets = read_window_with_offsets(query, relative, offset_values, single, 3)
+            return read_window(query, relative, both, 3), offsets, attend(query, key, [value])
+
+        expected = run()  # with gradients
+        with torch.inference_mode():
+            torch.testing.assert_close(run(), expected)
+        assert all(torch.equal(*pair) for pair in zip(inputs, kept, strict=True))
+
     @pytest.mark.parametrize("limit", [1, 200, 10_000])
     def test_global_attention_does_not_depend_on_how_it_is_cut(self, limit, monkeypatch):
         torch.manual_seed(0)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from msdeaot_tracker.cli.main import main
 from msdeaot_tracker.data.datasets.box_sequences import read_dataset
 from msdeaot_tracker.evaluation import list_jobs
 
@@ -132,3 +133,21 @@ def test_a_sequence_that_the_toolkit_refuses_is_a_problem_of_its_own(tmp_path):
         with pytest.raises(Exception):  # noqa: B017 (of many kinds)
             theirs = load_dataset(str(folder / "sequences"))["s"]
             theirs.frame(len(theirs) - 1).image()
+
+
+@pytest.mark.parametrize(
+    ("case", "code", "words"),
+    [
+        ("truth of the first frame", 0, ["0 left out; ", "nothing was scored", "s.txt: the truth of these frames"]),
+        ("no speed", 1, ["0 left out, 1 fault of files named above; ", "mean  "]),
+        ("length", 1, ["0 left out, 1 fault of files named above; ", "mean  "]),
+        ("no channel", 0, ["0 left out; ", "mean  "]),
+    ],
+)
+def test_evaluate_says_what_makes_its_exit_status(tmp_path, capsys, case, code, words):
+    files, frames, _ = CASES[case]
+    make(tmp_path / "ws", files, frames)
+    dataset = ["evaluate", str(tmp_path / "ws"), "--dataset", "vot", "--protocol", "ope", "--tracker", "static"]
+    assert main([*dataset, "--out", str(tmp_path / "out"), "--table"]) == code
+    printed = capsys.readouterr().out
+    assert all(each in printed for each in words) and ("fault" in printed) == bool(code)

@@ -25,6 +25,7 @@ from ..evaluation import (
     run_sequence,
 )
 from ..types import InputError, TrackerError
+from ..words import counted
 from . import evaluate_dataset
 from .options import add_tracker_options, tracker_from
 
@@ -38,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "masks or boxes. success: area under the success curve of the boxes (21 overlap thresholds from 0 to 1, the "
         "first frame counted as 1, as the TREK-150 toolkit does); J: mean overlap of the masks without the first and "
         "the last frame, as DAVIS does. With --dataset: DIR is a benchmark of boxes, and results are written in the "
-        "TREK-150 toolkit's layout, for `msdeaot score` or that toolkit. What is left out is named and counted, and "
-        "makes exit status 1."
+        "TREK-150 toolkit's layout, for `msdeaot score` or that toolkit. What is left out, or not taken as it is in "
+        "the files, is named and counted, and makes exit status 1."
     )
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument(
@@ -93,8 +94,10 @@ def run(args: argparse.Namespace) -> int:
         )
     if left_out:
         print(f"{len(left_out)} of {len(scores) + len(left_out)} sequences left out")
-    noted = any(sequence.problems for sequence in sequences)
-    return evaluate_dataset.EXIT_INCOMPLETE if left_out or noted else 0
+    faults = [fault for sequence in sequences for fault in sequence.problems]
+    if faults:
+        print(f"{counted(len(faults), 'fault')} of files named above")
+    return evaluate_dataset.EXIT_INCOMPLETE if left_out or faults else 0
 
 
 def _find(folder: Path, left_out: list[str]) -> list[Sequence]:

@@ -35,8 +35,9 @@ from ..evaluation import (
     shard_jobs,
 )
 from ..types import InputError
+from ..words import counted
 from .options import tracker_from
-from .score_tables import sequence_table
+from .score_tables import problems_of, sequence_table
 
 logger = logging.getLogger(__name__)
 
@@ -146,8 +147,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--init and --json are not for --dataset: runs start from boxes, and `msdeaot score` scores")
     sequences = read_dataset(args.dataset, args.folder.absolute())
     jobs, left_out = list_jobs(sequences, args.protocol)
-    problems = [problem for sequence in sequences for problem in sequence.problems] + left_out
-    for problem in problems:
+    faults = [fault for sequence in sequences for fault in sequence.problems]
+    for problem in faults + left_out:
         logger.warning("%s", problem)
     folder = args.out.absolute() / DATASET_FOLDERS[args.dataset]
     name = args.name or re.sub("[:/]", "-", args.tracker)
@@ -165,14 +166,16 @@ def run(args: argparse.Namespace) -> int:
         logger.warning("%s; run again", problem)
     failed = _report(pending, partial(_work, args, tracker, pending, folder, name))
     done = len(pending) - len(failed)
+    of_files = f", {counted(len(faults), 'fault')} of files named above" if faults else ""
     print(
         f"{done} runs done, {len(mine) - len(pending)} were finished before, {len(failed)} failed, "
-        f"{len(left_out)} left out; results in {folder / name}"
+        f"{len(left_out)} left out{of_files}; results in {folder / name}"
     )
     if args.table:
         scores = score(sequences, folder, "ope", trackers=[name], dataset=args.dataset)
-        print("", *sequence_table(scores), sep="\n")
-    return EXIT_INCOMPLETE if failed or problems else 0
+        unscored = [problem for problem in problems_of(scores) if problem not in faults]
+        print("", *sequence_table(scores), *unscored, sep="\n")
+    return EXIT_INCOMPLETE if failed or faults or left_out else 0
 
 
 def _work(

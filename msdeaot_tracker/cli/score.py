@@ -10,7 +10,7 @@ from ..data.datasets.box_sequences import DATASETS, read_dataset
 from ..evaluation import PROTOCOLS, results_folder, score
 from ..evaluation.layouts import LAYOUTS, TREK150
 from .evaluate_dataset import EXIT_INCOMPLETE
-from .score_tables import overall_table, sequence_table
+from .score_tables import overall_table, problems_of, sequence_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(overall_table(scores)))
     if args.sequences:
         print("", *sequence_table(scores), sep="\n")
-    problems = list(dict.fromkeys(p for entry in scores.values() for p in entry["coverage"]["problems"]))
+    problems = problems_of(scores)
     if problems:
         print(f"\nleft out, or not taken as it is in the files ({len(problems)}):", *problems, sep="\n  ")
     return EXIT_INCOMPLETE if problems else 0

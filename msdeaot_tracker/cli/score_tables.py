@@ -39,6 +39,8 @@ def _number(key: str, value: float | None) -> str:
 
 def sequence_table(scores: Mapping[str, Any]) -> list[str]:
     """Lines of one sequence each, with every measure of every tracker; the mean is the last."""
+    if not any(entry["seq_wise"] for entry in scores.values()):
+        return ["nothing was scored"]
     columns = [
         (name, key)
         for name, entry in scores.items()
@@ -54,6 +56,11 @@ def sequence_table(scores: Mapping[str, Any]) -> list[str]:
         lines.append(_row(f"{name:{first}}", heads, found))
     lines.append(_row(f"{'mean':{first}}", heads, [scores[tracker]["overall"][key] for tracker, key in columns]))
     return lines
+
+
+def problems_of(scores: Mapping[str, Any]) -> list[str]:
+    """What was left out, or not taken as it is in the files, of any tracker."""
+    return list(dict.fromkeys(p for entry in scores.values() for p in entry["coverage"]["problems"]))
 
 
 def _row(name: str, heads: list[str], values: list[float | None]) -> str:

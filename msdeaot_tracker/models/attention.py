@@ -36,7 +36,7 @@ def attend(query: Tensor, key: Tensor, values: Iterable[Tensor]) -> Tensor:
     rows = query.shape[1] if whole else max(1, min(_limit(_ROWS, query), fits))
     blocks = []
     for part in _spread(query.shape[1], rows):
-        weights = similarity(scaled[:, part], key).softmax(dim=-1)
+        weights = _softmax(similarity(scaled[:, part], key))
         blocks.append(torch.cat([weighted(weights, value) for value in values], dim=-1))
     return torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0]
 
@@ -74,11 +74,11 @@ class _Read(NamedTuple):
         """[n, R, C, Cv], with a weight of each cell that is seen."""
         logits = self._logits()
         logits += _place_offsets(self.relative, radius, _NOWHERE)[(..., *self.seen)]
-        return self._weighted(logits.flatten(3).softmax(dim=-1))
+        return self._weighted(_softmax(logits.flatten(3)))
 
     def by_offsets(self, radius: int, offset_values: Tensor | None) -> Tensor:
         """The same with fewer weights, one of each offset. offset_values [n, (2 radius + 1)^2, Cv] add to values."""
-        near = (_take_offsets(self._logits(), self.seen, radius) + self.relative).softmax(dim=-1)
+        near = _softmax(_take_offsets(self._logits(), self.seen, radius) + self.relative)
         found = self._weighted(_place_offsets(near, radius, 0.0)[(..., *self.seen)].flatten(3))
         if offset_values is not None:
             found = found + (near.flatten(1, 2) @ offset_values).view_as(found)
@@ -90,6 +90,13 @@ class _Read(NamedTuple):
 
     def _weighted(self, weights: Tensor) -> Tensor:
         return weighted(weights.flatten(1, 2), self.values.flatten(1, 2)).unflatten(1, self.query.shape[1:3])
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Over the last axis; in inference on a CPU in place of the logits: what is written is in the cache already."""
+    if logits.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return logits.softmax(dim=-1)
+    return torch.softmax(logits, dim=-1, out=logits)
 
 
 def _by_tiles(

@@ -35,20 +35,6 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
 
-class ResNetEncoder(Encoder):
-    """Stages 1 to 3 of a ResNet, and its stem if the network gives it; the deep map is the last one (PARITY 24)."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-        self.channels = dict(zip(network.feature_info.reduction(), network.feature_info.channels(), strict=True))
-        self.deep_channels = self.channels[16]
-
-    def forward(self, image: Tensor) -> Features:
-        maps = dict(zip(self.channels, self.network(image), strict=True))
-        return Features(maps, maps[16])
-
-
 def tapped(blocks: nn.Sequential, x: Tensor) -> tuple[dict[int, Tensor], Tensor]:
     """The maps by their strides, and the last one."""
     maps = {}
@@ -99,18 +85,15 @@ def _efficientnet_lite0() -> Encoder:
 
 
 def _resnet(name: str, taps: tuple[int, ...]) -> Encoder:
-    """taps: stages, 0 the stem's first convolution (stride 2) after its batch norm and ReLU."""
-    import timm
+    from .resnet import resnet
 
-    return ResNetEncoder(timm.create_model(name, features_only=True, out_indices=taps))
+    return resnet(name, taps)
 
 
 def _resnet_small() -> Encoder:
-    from timm.models import FeatureListNet
-    from timm.models.resnet import BasicBlock, ResNet
+    from .resnet import resnet_small
 
-    network = ResNet(BasicBlock, (2, 2, 3), num_classes=0, channels=(48, 96, 192), stem_type="deep", stem_width=16)
-    return ResNetEncoder(FeatureListNet(network, out_indices=(1, 2, 3)))
+    return resnet_small()
 
 
 def _swin_base() -> Encoder:

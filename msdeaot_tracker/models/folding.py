@@ -6,7 +6,7 @@ Batch norms are part of the convolutions before them, and weights are in the pre
 from __future__ import annotations
 
 import copy
-from itertools import chain, pairwise
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -64,15 +64,24 @@ class Folded:
 def fold_batch_norms(network: nn.Module, half: torch.dtype | None = None) -> nn.Module:
     """A copy for inference, which shares all that is not changed.
 
-    A norm that follows a convolution in the order of their module's children must follow it in what that computes too.
+    A norm that follows a convolution in the order of their module's children must follow it in what that computes too;
+    so must a ReLU that follows both in a container.
     """
     shared = {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}
     copied = copy.deepcopy(network, shared)
     for module in list(copied.modules()):
-        for (name, child), (next_name, next_child) in pairwise(list(module.named_children())):
-            if type(child) in (nn.Conv2d, DepthwiseConv2d) and _is_constant_norm(next_child):
-                setattr(module, name, _FoldedConvolution(child, next_child, half))
-                setattr(module, next_name, nn.Identity())
+        in_order = isinstance(module, nn.Sequential | nn.ModuleDict)
+        children = [*module.named_children(), ("", None), ("", None)]
+        for index, (name, child) in enumerate(children[:-2]):
+            (norm_name, norm), (act_name, act) = children[index + 1 : index + 3]
+            if type(child) in (nn.Conv2d, DepthwiseConv2d) and _is_constant_norm(norm):
+                setattr(module, name, folded := FoldedConvolution(child, norm, half))
+                setattr(module, norm_name, nn.Identity())
+                if in_order and type(act) is nn.ReLU and type(folded.act) is nn.Identity:
+                    folded.activate(act)
+                    setattr(module, act_name, nn.Identity())
+            elif type(child) is nn.Conv2d and child.kernel_size == (1, 1) and half is None:
+                setattr(module, name, FoldedConvolution(child, None, None))  # of these torch has a slow way
     for module in copied.modules():
         if half is not None and isinstance(module, nn.Conv2d | nn.Linear):
             for name, parameter in module.named_parameters(recurse=False):
@@ -80,28 +89,45 @@ def fold_batch_norms(network: nn.Module, half: torch.dtype | None = None) -> nn.
     return copied
 
 
-class _FoldedConvolution(nn.Module):
-    """A convolution, the batch norm after it and that one's activation."""
+class FoldedConvolution(nn.Module):
+    """A convolution, the batch norm after it, if there is one, and that one's activation."""
 
-    def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d | FrozenBatchNorm, half: torch.dtype | None):
+    def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d | FrozenBatchNorm | None, half: torch.dtype | None):
         super().__init__()
-        statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-        with torch.no_grad():
-            fused = fuse_conv_bn_weights(convolution.weight, convolution.bias, *statistics)
-            self.weight, self.bias = (nn.Parameter(part.detach().to(half or part.dtype), False) for part in fused)
-        self.geometry = convolution.stride, convolution.padding, convolution.dilation, convolution.groups
-        act = getattr(norm, "act", nn.Identity())
-        self.bound, self.act = _BOUNDS.get(type(act)), act
+        self.weight, self.bias = convolution.weight, convolution.bias
+        if norm is not None:
+            statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+            with torch.no_grad():
+                fused = fuse_conv_bn_weights(self.weight, self.bias, *statistics)
+                self.weight, self.bias = (nn.Parameter(part.detach().to(half or part.dtype), False) for part in fused)
+        self.geometry = convolution.padding, convolution.stride, convolution.dilation, convolution.groups
+        self.activate(getattr(norm, "act", nn.Identity()))
+
+    def activate(self, act: nn.Module) -> None:
+        """With this activation instead of the one that it has."""
+        self.act, self.bound = act, _BOUNDS.get(type(act))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.to(self.weight.dtype)
-        stride, padding, dilation, groups = self.geometry
-        if _ONEDNN and x.device.type == "cpu" and self.bound and x.dtype != torch.float16:
+        if self.bound and self._by_onednn(x):
             name, limits = self.bound
-            return torch.ops.mkldnn._convolution_pointwise(
-                x, self.weight, self.bias, padding, stride, dilation, groups, name, limits, ""
-            )
+            return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *self.geometry, name, limits, "")
+        padding, stride, dilation, groups = self.geometry
         return self.act(F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups))
+
+    def rectified(self, x: Tensor, more: Tensor | None = None) -> Tensor:
+        """ReLU of the convolution and `more`, which may be written on; for one that has no activation."""
+        x = x.to(self.weight.dtype)
+        if not self._by_onednn(x):
+            return F.relu(self(x) if more is None else self(x) + more)
+        weights = self.weight, self.bias, *self.geometry
+        if more is None:
+            return torch.ops.mkldnn._convolution_pointwise(x, *weights, "relu", [], "")
+        more = more.to(self.weight.dtype)
+        return torch.ops.mkldnn._convolution_pointwise_.binary(more, x, *weights, "add", None, "relu", [], "")
+
+    def _by_onednn(self, x: Tensor) -> bool:
+        return _ONEDNN and x.device.type == "cpu" and x.dtype != torch.float16
 
 
 def _is_constant_norm(module: nn.Module) -> bool:

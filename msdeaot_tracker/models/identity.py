@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..types import MapSize
+from .maps import nearest
 
 
 class IdentityEmbedding(nn.Module):
@@ -27,6 +27,5 @@ class IdentityEmbedding(nn.Module):
         embedding = self.convolution._conv_forward(mask, weight, self.convolution.bias)
         embedding = self.norm(embedding.permute(0, 2, 3, 1))
         if embedding.shape[1:3] != size:
-            enlarged = F.interpolate(embedding.permute(0, 3, 1, 2), size, mode="nearest")
-            embedding = enlarged.permute(0, 2, 3, 1)
+            embedding = nearest(embedding.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1)
         return embedding.flatten(1, 2)
