@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from .config import TrackerConfig
-from .geometry import Margins, grown, hull, main_box, main_parts, margins, mask_to_box, spans, with_margins
+from .geometry import Margins, grown, hull, main_box, margins, mask_to_box, with_margins
 from .initializers import BoxRefiner
-from .types import Box, Points, Region
+from .parts import LabelParts
+from .types import Box, Points
 
 
 class Boxes:
@@ -44,7 +45,7 @@ class Boxes:
     def read(
         self,
         image: np.ndarray,
-        labels: np.ndarray,
+        parts: LabelParts,
         object_ids: Iterable[int],
         targets: Mapping[int, Box | np.ndarray | Points],
         usual: Mapping[int, Box],
@@ -52,39 +53,33 @@ class Boxes:
     ) -> dict[int, Box | None]:
         """By object id, None where the object is absent.
 
-        labels: int [H, W], the frame's object ids. targets: of the objects that were given on this frame; a given
+        parts: of the frame's object ids. targets: of the objects that were given on this frame; a given
         mask counts as it is. usual: where objects were seen last, of their usual size; without an entry: not known.
         wider: as labels, with the pixels that may be an object's; None: there are no others.
         """
         exact = {i for i, target in targets.items() if isinstance(target, np.ndarray)}
-        there = spans(labels)
-        boxes: dict[int, Box | None] = dict.fromkeys(object_ids)
-        for i in boxes.keys() & there.keys():
-            boxes[i] = self._rectangle(labels, i, there[i], usual.get(i), exact=i in exact)
+        boxes = {i: self._rectangle(parts, i, usual.get(i), exact=i in exact) for i in object_ids}
         if wider is not None:
             lacking = {i: usual[i] for i, box in boxes.items() if box and i in usual and i not in targets}
-            boxes |= {i: self._made_up(labels, wider, i, boxes[i], size) for i, size in lacking.items()}
+            boxes |= {i: self._made_up(parts.labels, wider, i, boxes[i], size) for i, size in lacking.items()}
         if self._config.box_margins:
             self._note_margins(boxes, targets)
-            boxes |= {i: with_margins(boxes[i], room, *labels.shape) for i, room in self._margins.items() if boxes[i]}
+            boxes |= {
+                i: with_margins(boxes[i], room, *parts.labels.shape) for i, room in self._margins.items() if boxes[i]
+            }
         if self._refiner is not None:
             self._look_at(image, targets, boxes)
             boxes |= self._refined(image, {i: box for i, box in boxes.items() if box and i not in targets})
         return boxes
 
-    def _rectangle(self, labels: np.ndarray, object_id: int, span: Region, usual: Box | None, *, exact: bool) -> Box:
+    def _rectangle(self, parts: LabelParts, object_id: int, usual: Box | None, *, exact: bool) -> Box | None:
         """Of a given mask, or of the main parts of one that was estimated or propagated.
 
         Specks would stretch it, and so would what looks like the object elsewhere.
         """
-        rows, columns = span
-        mask, share, growth = labels[span] == object_id, self._config.box_share, self._config.box_growth
-        if exact or (share == 0 and growth is None):
-            box = mask_to_box(mask)
-        else:
-            last = usual and usual._replace(x=usual.x - columns.start, y=usual.y - rows.start)
-            box = main_box(mask, share, last=last, growth=growth)
-        return box._replace(x=box.x + columns.start, y=box.y + rows.start)
+        if exact:
+            return parts.box(object_id)
+        return parts.box(object_id, self._config.box_share, last=usual, growth=self._config.box_growth)
 
     def _made_up(self, labels: np.ndarray, wider: np.ndarray, object_id: int, box: Box, usual: Box) -> Box:
         """With what the mask lacks of the object's usual size, where there are pixels that may be the object's."""
@@ -95,7 +90,8 @@ class Boxes:
         around = hull([box, Box(box.x + box.w - w, box.y + box.h - h, w, h), Box(box.x, box.y, w, h)])
         top, left = max(math.floor(around.y), 0), max(math.floor(around.x), 0)
         place = slice(top, math.ceil(around.y + around.h)), slice(left, math.ceil(around.x + around.w))
-        mask = (wider[place] == object_id) & np.isin(labels[place], (0, object_id))
+        free = labels[place]
+        mask = (wider[place] == object_id) & ((free == 0) | (free == object_id))
         last = usual._replace(x=usual.x - left, y=usual.y - top)
         found = main_box(mask, self._config.box_share, last=last, growth=self._config.box_growth)
         if found is None:
@@ -126,17 +122,11 @@ class Boxes:
         return {i: box for i, box in found.items() if box is not None}
 
 
-def drop_strays(labels: np.ndarray, usual: Mapping[int, Box], config: TrackerConfig) -> None:
-    """Take from a frame's labels, int [H, W], the parts of objects that are not where those are (`box_growth`).
+def drop_strays(parts: LabelParts, usual: Mapping[int, Box], config: TrackerConfig) -> None:
+    """Take from a frame's labels the parts of objects that are not where those are (`box_growth`).
 
     usual: where each object is expected, of its usual size.
     """
-    if not config.drop_strays or config.box_growth is None:
-        return
-    there = spans(labels)
-    for object_id, last in usual.items():
-        if object_id not in there:
-            continue
-        rows, columns = span = there[object_id]
-        mask, near = labels[span] == object_id, last._replace(x=last.x - columns.start, y=last.y - rows.start)
-        labels[span][mask & ~main_parts(mask, 0.0, last=near, growth=config.box_growth)] = 0
+    if config.drop_strays and config.box_growth is not None:
+        for object_id, last in usual.items():
+            parts.drop_others(object_id, last, config.box_growth)

@@ -53,15 +53,25 @@ class Enlarged:
 
     def on(self, rows: slice, columns: np.ndarray) -> Tensor:
         """[K, rows, columns] on these pixels of the image, `inside` the view; columns: int [n], rising."""
-        down, across = self._axes
+        down, _ = self._axes
         rows, columns = slice(rows.start - self.view.top, rows.stop - self.view.top), columns - self.view.left
-        high = down.cells(rows.start, rows.stop - 1)
+        cells = down.cells(rows.start, rows.stop - 1)
+        ends = np.flatnonzero(np.diff(columns, append=columns[-1] + 2) > 1)  # of columns side by side
+        starts = np.append(0, ends[:-1] + 1)
+        runs = zip(columns[starts].tolist(), (columns[ends] + 1).tolist(), strict=True)
+        wide = torch.cat([self._wide[:, cells, start:stop] for start, stop in runs], dim=2)
+        return down.weights[rows, cells] @ wide
+
+    @cached_property
+    def _wide(self) -> Tensor:
+        """[K, h, columns of the view], enlarged across alone."""
+        _, across = self._axes
         parts = []  # few columns are made of few cells
-        for some in np.array_split(columns, -(-len(columns) // _COLUMNS)):
-            wide = across.cells(some[0], some[-1])
-            weights = across.weights[_picked(some, across.weights.device), wide]
-            parts.append(self.on_map[:, high, wide] @ weights.T)  # [K, cells, columns]
-        return down.weights[rows, high] @ torch.cat(parts, dim=2)
+        for left in range(0, self.view.width, _COLUMNS):
+            right = min(left + _COLUMNS, self.view.width)
+            cells = across.cells(left, right - 1)
+            parts.append(self.on_map[:, :, cells] @ across.weights[left:right, cells].T)
+        return torch.cat(parts, dim=2)
 
     def columns_of(self, cells: np.ndarray, rows: slice) -> np.ndarray:
         """bool [W]: where one of these cells, bool [h, w], has a part in the rows; W and rows are the image's."""
@@ -80,9 +90,3 @@ class Enlarged:
             for pixels, cells in zip(lengths, self.on_map.shape[1:], strict=True)
         )
         return down, across
-
-
-def _picked(columns: np.ndarray, device: torch.device) -> slice | Tensor:
-    """An index of these, rising; a slice, for which no device waits, where there is one."""
-    first, last = int(columns[0]), int(columns[-1])
-    return slice(first, last + 1) if last - first < len(columns) else torch.from_numpy(columns).to(device)

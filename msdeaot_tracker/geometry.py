@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from .types import Box, InputError, MapSize, Region
+from .types import Box, InputError, MapSize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,27 +32,6 @@ def mask_to_box(mask: np.ndarray) -> Box | None:
     return Box(x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1)
 
 
-def spans(labels: np.ndarray) -> dict[int, Region]:
-    """By object id, the rows and columns of the image that it reaches over; labels: integers [H, W], 0 = background."""
-    height, width = labels.shape
-    flat = labels.reshape(-1)
-    begins = np.ones((height, width), bool)
-    np.not_equal(labels[:, 1:], labels[:, :-1], out=begins[:, 1:])
-    starts = np.flatnonzero(begins)  # of runs of one id in one row
-    ends = np.append(starts[1:], height * width) - 1
-    there = flat[starts] != 0
-    order = np.argsort(flat[starts[there]], kind="stable")
-    starts, ends = starts[there][order], ends[there][order]
-    if not len(starts):
-        return {}
-    ids = flat[starts]
-    first = np.flatnonzero(np.append(True, ids[1:] != ids[:-1]))
-    left, right = np.minimum.reduceat(starts % width, first), np.maximum.reduceat(ends % width, first) + 1
-    top, bottom = starts[first] // width, starts[np.append(first[1:], len(starts)) - 1] // width + 1
-    sides = (side.tolist() for side in (ids[first], top, bottom, left, right))
-    return {i: (slice(t, b), slice(x, y)) for i, t, b, x, y in zip(*sides, strict=True)}
-
-
 def main_parts(mask: np.ndarray, share: float, *, last: Box | None = None, growth: float | None = None) -> np.ndarray:
     """bool [H, W]: of a mask (nonzero = object), the 8-connected parts with at least `share` of its pixels.
 
@@ -61,31 +40,40 @@ def main_parts(mask: np.ndarray, share: float, *, last: Box | None = None, growt
     wide and as high, or that part's, holds them: what is farther off is another thing that looks like it.
     """
     kept, parts, _ = _main(mask, share, last, growth)
-    return kept[parts]
+    return np.append(False, kept)[parts]
 
 
 def main_box(mask: np.ndarray, share: float, *, last: Box | None = None, growth: float | None = None) -> Box | None:
     """The smallest upright rectangle of the mask's `main_parts`, None when it is empty."""
-    kept, _, statistics = _main(mask, share, last, growth)
-    return hull([Box(*row[:4]) for row in statistics[kept].tolist()]) if kept.any() else None
+    kept, _, rectangles = _main(mask, share, last, growth)
+    return hull([Box(*row) for row in rectangles[kept].tolist()]) if kept.any() else None
 
 
 def _main(
     mask: np.ndarray, share: float, last: Box | None, growth: float | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each part whether it is a main one, the background at first; the map of them, and OpenCV's statistics."""
-    count, parts, statistics, _ = cv2.connectedComponentsWithStats(np.asarray(mask, np.uint8), connectivity=8)
-    areas = statistics[:, cv2.CC_STAT_AREA].copy()
-    areas[0] = 0  # the background
-    if count > 2 and last is not None and growth is not None:
-        areas[~_near(statistics[:, :4], areas, last, growth)] = 0
-    return areas >= max(min(share * areas.sum(), areas.max()), 1), parts, statistics
+    """Of each part whether it is a main one; the map of parts, from 1; and their rectangles, (x, y, w, h) each."""
+    _, parts, statistics, _ = cv2.connectedComponentsWithStats(np.asarray(mask, np.uint8), connectivity=8)
+    rectangles, areas = statistics[1:, :4], statistics[1:, cv2.CC_STAT_AREA]  # the first is the background
+    return kept_parts(rectangles, areas, share, last, growth), parts, rectangles
+
+
+def kept_parts(
+    rectangles: np.ndarray, areas: np.ndarray, share: float, last: Box | None, growth: float | None
+) -> np.ndarray:
+    """bool [P]: which parts of a mask are its `main_parts`.
+
+    rectangles: integers [P, 4], (x, y, w, h). areas: integers [P], in pixels.
+    """
+    if len(areas) > 1 and last is not None and growth is not None:
+        areas = np.where(_near(rectangles, areas, last, growth), areas, 0)
+    return areas >= max(min(share * areas.sum(), areas.max(initial=0)), 1)
 
 
 def _near(rectangles: np.ndarray, areas: np.ndarray, last: Box, growth: float) -> np.ndarray:
-    """Which of these parts of a mask, (x, y, w, h) each, the first of no area, are those of one object."""
+    """Which of these parts of a mask, (x, y, w, h) each, are those of one object."""
     x, y, w, h = rectangles.T
-    by_area = np.argsort(-areas, kind="stable")[:-1]
+    by_area = np.argsort(-areas, kind="stable")
     across = np.minimum(x + w, last.x + last.w) - np.maximum(x, last.x)
     shared = across.clip(0) * (np.minimum(y + h, last.y + last.h) - np.maximum(y, last.y)).clip(0)
     there = shared / (w * h + last.w * last.h - shared)

@@ -10,13 +10,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .boxes import Boxes
 from .config import MemoryConfig
+from .device import to_device
 from .geometry import completed, share_inside
 from .memory import Memory
+from .parts import Runs
 from .sightings import Sighting, is_alike
-from .types import Box
+from .types import Box, MapSize
 from .views import POLICIES, Policy, Scenery, Sight, View, choose, searched
 
 
@@ -25,12 +28,11 @@ class Reference(NamedTuple):
 
     frame_index: int
     picture: Tensor  # float32 [1, 3, h, w]
-    labels: Tensor  # float32 [h, w], object ids
+    labels: np.ndarray  # int32 [h, w], object ids
     again: bool = False  # it is another view of the one before
 
     def without(self, object_ids: Iterable[int]) -> Reference:
-        gone = torch.tensor(sorted(object_ids), device=self.labels.device, dtype=self.labels.dtype)
-        return self._replace(labels=self.labels.masked_fill(torch.isin(self.labels, gone), 0))
+        return self._replace(labels=np.where(np.isin(self.labels, list(object_ids)), 0, self.labels))
 
 
 class ObjectGroup:
@@ -88,11 +90,18 @@ class ObjectGroup:
         self._slots = [None if i in object_ids else i for i in self._slots]
         self.references = [reference.without(object_ids) for reference in self.references]
 
-    def one_hot(self, labels: Tensor) -> Tensor:
-        """Object ids [h, w] -> float32 [1, slots + 1, h, w]; objects of other groups are background (PARITY 20)."""
-        # By plain numbers: a tensor of the ids would make the CPU wait for the labels' device.
-        objects = torch.stack([labels == (-1 if i is None else i) for i in self._slots])
-        return torch.cat([~objects.any(dim=0, keepdim=True), objects])[None].float()
+    def one_hot(self, runs: Runs, size: MapSize, like: Tensor) -> Tensor:
+        """[1, slots + 1, h, w], in channels-last order; objects of other groups are background (PARITY 20).
+
+        runs: of a map of object ids of that size. like: of the dtype and on the device of what comes out.
+        """
+        slots = np.zeros(len(runs.ids), np.int32)
+        for slot, object_id in enumerate(self._slots, start=1):
+            if object_id is not None:
+                slots[runs.ids == object_id] = slot
+        every = torch.from_numpy(np.repeat(slots, runs.stops - runs.starts)).view(size)
+        channels = torch.eye(len(self._slots) + 1, dtype=like.dtype, device=like.device)
+        return F.embedding(to_device(every, like.device), channels)[None].permute(0, 3, 1, 2)
 
 
 @dataclass

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from .config import Preset
+from .dense_readout import read_at_once
 from .device import explain_out_of_memory, fetch, to_device
 from .groups import ObjectGroup, Reference
 from .memory import Entry, Memory
 from .models import MSDeAOT
-from .readout import Answer, Reading, read_at_once, read_labels
+from .parts import Runs, find_runs
+from .readout import Answer, Reading, read_labels
 from .types import Features, MapSize, MemoryView, Propagation, TrackerError
 from .views import View
 
@@ -39,7 +41,9 @@ class Look:
         self._model, self._preset, self._image, self._precision = model, preset, image, precision
         self._objects = objects
         self._device = next(model.parameters()).device
+        self._like = torch.empty(0, dtype=getattr(torch, precision), device=self._device)
         self._features: dict[View, Features] = {}
+        self._runs: dict[View, tuple[np.ndarray, Runs]] = {}  # of these labels, in the view
         self._sums: list[Tensor] = []  # of what is to be finite
 
     def propagate(self, view: View, memory: MemoryView) -> Propagation:
@@ -74,7 +78,9 @@ class Look:
 
     def mask(self, group: ObjectGroup, view: View, labels: np.ndarray) -> Tensor:
         """Where the group's objects are in a view by these labels, int32 [H, W]: one-hot [1, slots + 1, h, w]."""
-        return group.one_hot(view.labels(labels, self._device))
+        if view not in self._runs or self._runs[view][0] is not labels:
+            self._runs[view] = labels, find_runs(view.labels(labels))
+        return group.one_hot(self._runs[view][1], view.size, self._like)
 
     def memorize(self, view: View, mask: Tensor, propagation: Propagation) -> Entry:
         """What is remembered of the frame with this mask; it was propagated in `view`."""
@@ -88,12 +94,12 @@ class Look:
 
     def reference(self, frame_index: int, view: View, labels: np.ndarray, *, again: bool = False) -> Reference:
         """The frame, to be read again by `recall`; again: it was already, in another view."""
-        return Reference(frame_index, view.image(self._image), view.labels(labels, self._device), again)
+        return Reference(frame_index, view.image(self._image), view.labels(labels), again)
 
     def recall(self, group: ObjectGroup, memory: Memory) -> None:
         """Write the group's references into a new memory, under the slots that its objects have now."""
         for frame_index, picture, labels, again in group.references:
-            mask = group.one_hot(labels)
+            mask = group.one_hot(find_runs(labels), labels.shape, self._like)
             with self._on_device(labels.shape):
                 entry = self._read_itself(self._model.encode(to_device(picture, self._device)), mask)
             if again:

@@ -11,15 +11,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from .device import to_device
 from .enlargement import Enlarged
 from .types import MaskEstimate, Region
 from .views import View
 
-_ROWS = {"cpu": 32, "default": 1 << 20}  # of the image at once, so that what is computed stays in a CPU's cache
+_ROWS = {"cpu": 40, "default": 1 << 20}  # of the image at once, so that what is computed stays in a CPU's cache
 _CERTAIN = 80.0  # logits are cut off there: their exp is finite, and so are sums of it
 _LOWEST, _HIGHEST = 1e-5, 1 - 1e-5  # of a probability where groups are merged
+_ROUNDING = 1e-4  # what logits may be off by
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,158 +49,193 @@ def read_labels(answers: Sequence[Answer], height: int, width: int, probability:
     Nothing is an object where its group's view does not reach. probability: of an object's pixel beside the
     background's, from which on it is one in the wider map; 0.5: that of the labels.
     """
-    odds = probability / (1 - probability)
-    found = np.zeros((1 if odds == 1 else 2, height, width), np.int32)
+    levels = tuple(dict.fromkeys((1.0, probability / (1 - probability))))
+    found = np.zeros((len(levels), height, width), np.int32)
     scores: dict[int, float] = {}
-    for together in _overlapping(answers):
+    clusters = _overlapping(answers)
+    for together in clusters:
         ids = np.array([0, *(object_id for answer in together for object_id in answer.object_ids)], np.int32)
         counts, sums = np.zeros(len(ids)), np.zeros(len(ids))
         read = partial(_alone, *together) if len(together) == 1 else partial(_merged, together)
-        for rows, columns in _uncertain(together, width, odds):
-            *channels, sure = (each.cpu().numpy() for each in read(rows, columns, odds))
+        for rows, columns in _uncertain(together, width, levels[-1]):
+            *channels, sure = read(rows, columns, levels)
             first, last = int(columns[0]), int(columns[-1])
             across = slice(first, last + 1) if last - first < len(columns) else columns  # much faster by a slice
             for labels, channel in zip(found, channels, strict=True):
-                # What others found, whose views overlap none of these, stays.
-                labels[rows, across] = np.where(channel > 0, ids[channel], labels[rows, across])
+                own = ids[channel]
+                if len(clusters) > 1:  # what others found, whose views overlap none of these, stays
+                    own = np.where(channel > 0, own, labels[rows, across])
+                labels[rows, across] = own
             counts += np.bincount(channels[0].ravel(), minlength=len(ids))
             sums += np.bincount(channels[0].ravel(), sure.ravel(), len(ids))
         means = sums / np.maximum(counts, 1)
         scores |= dict(zip(ids[1:].tolist(), means[1:].tolist(), strict=True))
-    return Reading(found[0], scores, None if odds == 1 else found[1])
-
-
-def read_at_once(answers: Sequence[Answer], height: int, width: int, probability: float = 0.5) -> tuple[Tensor, Tensor]:
-    """`read_labels` where its answers are, of every pixel, and without waiting for that device.
-
-    -> labels, int32 [1 or 2, H, W], the wider ones second; scores, float32, in the order of the answers' objects.
-    """
-    odds, device = probability / (1 - probability), answers[0].logits.device
-    found = torch.zeros((1 if odds == 1 else 2, height, width), dtype=torch.int32, device=device)
-    scores: dict[int, Tensor] = {}
-    for together in _overlapping(answers):
-        object_ids = [object_id for answer in together for object_id in answer.object_ids]
-        rows, across = map(_hull, zip(*(answer.view.inside for answer in together), strict=True))
-        scores |= dict.fromkeys(object_ids, found.new_zeros((), dtype=torch.float32))
-        if rows.start >= rows.stop or across.start >= across.stop:
-            continue
-        read = partial(_alone, *together) if len(together) == 1 else partial(_merged, together)
-        *channels, sure = read(rows, np.arange(across.start, across.stop), odds)
-        ids = to_device(torch.tensor([0, *object_ids], dtype=torch.int32), device)
-        for labels, channel in zip(found[:, rows, across], channels, strict=True):
-            labels.copy_(torch.where(channel > 0, ids[channel.long()], labels))
-        # Sums of each row by themselves: else all pixels wait for their turn at a few numbers.
-        into = torch.zeros((2, len(sure), len(ids)), device=device)
-        for each, value in zip(into, (torch.ones_like(sure), sure), strict=True):
-            each.scatter_add_(1, channels[0].long(), value)
-        counts, sums = into.sum(dim=1)
-        scores |= dict(zip(object_ids, (sums / counts.clamp(min=1))[1:], strict=True))
-    return found, torch.stack([scores[i] for answer in answers for i in answer.object_ids])
+    return Reading(found[0], scores, found[1] if len(levels) > 1 else None)
 
 
 def _uncertain(together: Sequence[Answer], width: int, odds: float) -> Iterator[tuple[slice, np.ndarray]]:
     """Rows, and columns of them, in which something may be an object; everywhere else the background is certain.
 
-    It is so even with these odds, of at most 1. Between four cells of a map the enlarged logits are their weighted
-    mean. So where the background's is the highest in all of these it is so there. And log(sum(exp)) of differences is
-    convex: the objects of a group together are no more probable there than at one of the cells. If that is less than
-    1 / (G + 1) in each of G groups, then the merged background, at least 1 - G / (G + 1), is above all of them.
+    It is so even with these odds, of at most 1. An object whose logit is x above that of its group's background is
+    ahead of the merged background where x - log(odds) and, over the other groups, the sum of -log(probability of the
+    background) are together more than 0. That sum is convex in the logits, and between four cells of a map these are
+    weighted means: what is at most 0 at all four is so between them. Groups in other views have other cells: with V
+    views, each may add up to log(1 + 1 / V), with which the others count; where one adds more, all is uncertain.
     """
-    lowered = [torch.cat([answer.logits[:1] + math.log(odds), answer.logits[1:]]) for answer in together]
-    if len(together) == 1:
-        maps = [lowered[0][1:].amax(dim=0) > lowered[0][0]]
-    else:
-        # Slightly less, for rounding.
-        maps = [logits.softmax(dim=0)[0] < 1 - 0.999 / (len(together) + 1) for logits in lowered]
-    cells = [on_map.cpu().numpy() for on_map in maps]
-    bands = [answer.view.inside[0] for answer in together]
+    views: dict[View, list[Tensor]] = {}
+    for answer in together:
+        views.setdefault(answer.view, []).append(answer.enlarged.on_map - math.log(odds))
+    share, cells = math.log1p(1 / len(views)), []
+    for groups in views.values():
+        highest = torch.stack([ahead.amax(dim=0) for ahead in groups])
+        if len(together) == 1:
+            cells.append((highest[0] > -_ROUNDING).cpu().numpy())
+            continue
+        added = torch.stack([F.softplus(ahead.logsumexp(dim=0)) for ahead in groups])
+        total = added.sum(dim=0)
+        highest = (highest - added).amax(dim=0) + total
+        there = highest > -(len(views) - 1) * share - _ROUNDING
+        cells.append((there if len(views) == 1 else there | (total > share - _ROUNDING)).cpu().numpy())
+    bands = [view.inside[0] for view in views]
+    enlarged = {answer.view: answer.enlarged for answer in together}
     step = _ROWS.get(together[0].logits.device.type, _ROWS["default"])
     for top in range(min(band.start for band in bands), max(band.stop for band in bands), step):
         columns = np.zeros(width, bool)
-        for answer, band, there in zip(together, bands, cells, strict=True):
+        for view, band, there in zip(views, bands, cells, strict=True):
             rows = _shared(slice(top, top + step), band)
             if rows.start < rows.stop:
-                columns |= answer.enlarged.columns_of(there, rows)
+                columns |= enlarged[view].columns_of(there, rows)
         if columns.any():
             yield slice(top, min(top + step, max(band.stop for band in bands))), np.flatnonzero(columns)
 
 
-def _alone(answer: Answer, rows: slice, columns: np.ndarray, odds: float) -> list[Tensor]:
-    """The channel with the highest logit, int32 [rows, columns]; if odds are below 1, with them; and its probability.
+def _alone(answer: Answer, rows: slice, columns: np.ndarray, levels: Sequence[float]) -> list[np.ndarray]:
+    """The channel with the highest logit, int32 [rows, columns], at each level; and its probability.
 
-    odds: by which those of the background are multiplied. The probability, float32, is that without them; where the
-    background is ahead, of the object that comes next.
+    levels: odds by which those of the background are multiplied; from 1, falling. The probability, float32, is that at
+    the first; where the background is ahead, of whatever object.
     """
     logits = answer.enlarged.on(rows, columns)
     highest = logits.amax(dim=0)
     index = _first(logits, highest)
-    channels = [index * (highest > math.log(each)) for each in dict.fromkeys((1.0, odds))]
+    channels = [index * (highest > math.log(level)) for level in levels]
     ahead = logits.clamp_(max=_CERTAIN).exp_()
-    return [*channels, ahead.amax(dim=0) / (1 + ahead.sum(dim=0))]
+    sure = ahead.amax(dim=0) / (1 + ahead.sum(dim=0))
+    return [each.cpu().numpy() for each in (*channels, sure)]
 
 
-def _merged(together: Sequence[Answer], rows: slice, columns: np.ndarray, odds: float) -> list[Tensor]:
+def _merged(together: Sequence[Answer], rows: slice, columns: np.ndarray, levels: Sequence[float]) -> list[np.ndarray]:
     """The same of all groups' channels one after another, by soft aggregation (DeAOT, PARITY 21), group after group.
 
     The background's probability is the product of the groups' backgrounds, an object's that in its group, where its
     view does not reach 0. All are clamped; their logits' softmax is taken, which is each one's odds by their sum.
     """
-    like = together[0].logits.new_ones(rows.stop - rows.start, len(columns))
-    merges = {1.0: _Merge(like), odds: _Merge(like)}  # one, if these are 1
-    objects = sum(len(answer.object_ids) for answer in together)
-    total = torch.full_like(like, objects * _LOWEST / (1 - _LOWEST))  # of all objects' odds
-    first = 1
+    said, first = [], 1
     for answer in together:
-        count, (inside, across) = len(answer.object_ids), answer.view.inside
+        if (part := _Part.of(answer, first, rows, columns)) is not None:
+            said.append(part)
+        first += len(answer.object_ids)
+    merges = [_Merge(said, together[0].logits.new_ones(rows.stop - rows.start, len(columns)), odds) for odds in levels]
+    channels = [merge.channels() for merge in merges]
+    where = channels[0].flatten().nonzero()[:, 0]
+    best, background = (each.flatten()[where] for each in (merges[0].best, merges[0].background))
+    total = torch.full_like(best, (first - 1) * _odds(_LOWEST))  # of all objects' odds
+    for part in said:
+        part.add_odds(total, where)
+    sure = torch.zeros_like(merges[0].best)
+    sure.view(-1)[where] = _odds(best) / (total + _odds(background))
+    return [each.cpu().numpy() for each in (*channels, sure)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What a group says of those pixels of a block that its view reaches."""
+
+    here: Region  # of the block
+    pixels: int  # of the block, as the next one
+    columns: int
+    first: int  # channel
+    logits: Tensor  # [K, r * c], of objects above the background
+    highest: Tensor  # [r, c], the most probable object's probability by that of the background
+    total: Tensor  # the same of all objects
+
+    @classmethod
+    def of(cls, answer: Answer, first: int, rows: slice, columns: np.ndarray) -> _Part | None:
+        """rows, columns: of the image, of the block. None: the view reaches none of them."""
+        inside, across = answer.view.inside
         seen, (left, right) = _shared(rows, inside), np.searchsorted(columns, (across.start, across.stop))
-        if seen.start < seen.stop and left < right:
-            here = slice(seen.start - rows.start, seen.stop - rows.start), slice(left, right)
-            # Of each object its probability by that of the background, which is 1 by their sum and 1.
-            logits = answer.enlarged.on(seen, columns[left:right])
-            highest = logits.amax(dim=0)
-            channel = _first(logits, highest) + (first - 1)
-            ahead, highest = logits.clamp_(max=_CERTAIN).exp_(), highest.clamp_(max=_CERTAIN).exp_()
-            objects_sum = ahead.sum(dim=0)
-            for each, merge in merges.items():
-                part = 1 / (each + objects_sum)
-                merge.add(here, each * part, highest * part, channel)
-            own = (ahead * (1 / (1 + objects_sum))).clamp_(_LOWEST, _HIGHEST)
-            total[here] += own.div_(1 - own).sum(dim=0) - count * _LOWEST / (1 - _LOWEST)
-        first += count
-    channels = [merge.channels() for merge in merges.values()]
-    best, background = merges[1.0].best, merges[1.0].background
-    return [*channels, best / (1 - best) / (total + background / (1 - background))]
+        if seen.start >= seen.stop or left >= right:
+            return None
+        here = slice(seen.start - rows.start, seen.stop - rows.start), slice(int(left), int(right))
+        logits = answer.enlarged.on(seen, columns[left:right])
+        ahead = logits.clamp(max=_CERTAIN).exp_()
+        pixels = (rows.stop - rows.start) * len(columns)
+        return cls(here, pixels, len(columns), first, logits.flatten(1), ahead.amax(dim=0), ahead.sum(dim=0))
+
+    def channels(self, where: Tensor) -> Tensor:
+        """int32 [n], of the most probable object at these pixels of the block, int64 [n], all of them its own."""
+        _, place = self._place(where)
+        logits = self.logits.index_select(1, place)
+        return _first(logits, logits.amax(dim=0)) + (self.first - 1)
+
+    def add_odds(self, total: Tensor, where: Tensor) -> None:
+        """Those of its objects' probabilities at these pixels, in place of the lowest ones, where it reaches them."""
+        own, place = self._place(where)
+        ahead = self.logits.index_select(1, place).clamp_(max=_CERTAIN).exp_()
+        odds = _odds(ahead.mul_(1 / (1 + self.total.flatten()[place])).clamp_(_LOWEST, _HIGHEST))
+        total[own] += odds.sum(dim=0) - len(odds) * _odds(_LOWEST)
+
+    def _place(self, where: Tensor) -> tuple[Tensor | slice, Tensor]:
+        """Which of these pixels of the block it reaches; and these among its own."""
+        if self.total.numel() == self.pixels:
+            return slice(None), where
+        rows, columns = self.total.shape
+        down, across = where // self.columns - self.here[0].start, where % self.columns - self.here[1].start
+        own = (down >= 0) & (down < rows) & (across >= 0) & (across < columns)
+        return own, (down * columns + across)[own]
+
+
+class _Merge:
+    """The most probable object of some groups, and the background of them all, at each pixel of a block."""
+
+    def __init__(self, said: Sequence[_Part], like: Tensor, odds: float):
+        """odds: by which those of each group's background are multiplied. like: [rows, columns]."""
+        self._said = said
+        self.background, self.best = torch.ones_like(like), torch.full_like(like, _LOWEST)
+        self._group = torch.zeros_like(like, dtype=torch.int32)  # the best one's
+        for number, part in enumerate(said):
+            here, scale = part.here, 1 / (odds + part.total)
+            self.background[here] *= odds * scale
+            value = (part.highest * scale).clamp_(_LOWEST, _HIGHEST)
+            self._group[here].masked_fill_(value > self.best[here], number)
+            self.best[here] = torch.maximum(value, self.best[here])
+        self.background.clamp_(_LOWEST, _HIGHEST)
+
+    def channels(self) -> Tensor:
+        """int32 [rows, columns], 0 where the background is ahead."""
+        channel = torch.zeros_like(self._group)
+        where = (self.best > self.background).flatten().nonzero()[:, 0]
+        group, found = self._group.flatten()[where], torch.zeros_like(where, dtype=torch.int32)
+        for number, part in enumerate(self._said):
+            own = (group == number).nonzero()[:, 0]
+            if len(own):
+                found[own] = part.channels(where[own])
+        channel.view(-1)[where] = found
+        return channel
+
+
+def _odds(probability: Tensor | float) -> Tensor | float:
+    return probability / (1 - probability)
 
 
 def _first(channels: Tensor, highest: Tensor) -> Tensor:
-    """int32 [rows, columns], from 1: which of these, [K, rows, columns], is the highest one; the first of such."""
+    """int32 [...], from 1: which of these, [K, ...], is the highest one; the first of such."""
     count = len(channels)
     if count == 1:
         return torch.ones_like(highest, dtype=torch.int32)
     kind = torch.uint8 if count < 256 else torch.int32  # bytes are faster, and than max() with its indices
-    ranks = torch.arange(count, 0, -1, dtype=kind, device=channels.device)[:, None, None]
+    ranks = torch.arange(count, 0, -1, dtype=kind, device=channels.device).view(-1, *[1] * highest.dim())
     return count + 1 - ((channels == highest) * ranks).amax(dim=0).int()
-
-
-class _Merge:
-    """The most probable object of some groups, and the background of them all, at each pixel."""
-
-    def __init__(self, like: Tensor):
-        self.background = torch.ones_like(like)
-        self.best, self._channel = torch.full_like(like, _LOWEST), torch.zeros_like(like, dtype=torch.int32)
-
-    def add(self, here: Region, background: Tensor, value: Tensor, channel: Tensor) -> None:
-        """One more group, in a part of the pixels: its background and its most probable object."""
-        self.background[here] *= background
-        value = value.clamp(_LOWEST, _HIGHEST)
-        better = value > self.best[here]
-        self.best[here] = torch.maximum(value, self.best[here])
-        self._channel[here] = torch.where(better, channel, self._channel[here])
-
-    def channels(self) -> Tensor:
-        """int32, 0 where the background is ahead."""
-        self.background.clamp_(_LOWEST, _HIGHEST)
-        return self._channel * (self.best > self.background)
 
 
 def paint(labels: np.ndarray, masks: Mapping[int, np.ndarray]) -> None:
@@ -230,10 +266,6 @@ def _overlapping(answers: Sequence[Answer]) -> list[list[Answer]]:
 
 def _overlap(one: Region, other: Region) -> bool:
     return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
-
-
-def _hull(parts: Sequence[slice]) -> slice:
-    return slice(min(part.start for part in parts), max(part.stop for part in parts))
 
 
 def _shared(one: slice, other: slice) -> slice:

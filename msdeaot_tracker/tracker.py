@@ -21,6 +21,7 @@ from .initializers import DEFAULT_INITIALIZER, BoxRefiner, Initializer, make_ini
 from .look import Look, NotFiniteError
 from .memory import Memory
 from .models import MSDeAOT
+from .parts import LabelParts
 from .readout import alternative_labels, paint
 from .targets import Checked, Target, check_image, check_targets, estimate_masks, taking_points, warn_of_hidden
 from .types import FrameResult, InputError, MaskEstimate, Propagation, TrackerError
@@ -209,8 +210,9 @@ class Tracker:
         looked = {i: group.view for group in video.groups for i in group.object_ids}
         video.admit({i: mask_to_box(estimate.mask) for i, estimate in given.items()}, self._new_group)
         usual = {i: video.expected(i) for i in video.object_ids if i in video.sightings and i not in given}
-        drop_strays(labels, {i: box for i, box in usual.items() if i not in estimates}, self._preset.tracker)
-        boxes = video.boxes.read(image, labels, video.object_ids, targets, usual, wider)
+        parts = LabelParts(labels)
+        drop_strays(parts, {i: box for i, box in usual.items() if i not in estimates}, self._preset.tracker)
+        boxes = video.boxes.read(image, parts, video.object_ids, targets, usual, wider)
         sure = {i: 1.0 if estimate.confidence is None else estimate.confidence for i, estimate in given.items()}
         scores = {i: s if boxes[i] else 0.0 for i, s in (scores | sure).items()}
         video.note(boxes, {i: score for i, score in scores.items() if i not in given})

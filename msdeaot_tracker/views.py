@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .config import TrackerConfig, WindowConfig
-from .device import to_device
 from .geometry import hull, network_size
 from .types import Box, MapSize, Region
 
@@ -67,10 +66,10 @@ class View:
             scaled = cv2.resize(scaled, self.size[::-1], interpolation=cv2.INTER_CUBIC)
         return torch.from_numpy(scaled).permute(2, 0, 1)[None]
 
-    def labels(self, labels: np.ndarray, device: torch.device) -> Tensor:
-        """int32 [H, W] -> float32 [rows, columns] on the device, the nearest pixel's id; 0 beyond the image."""
-        on_device = to_device(torch.from_numpy(self._cut(labels, 0)), device).float()
-        return F.interpolate(on_device[None, None], self.size, mode="nearest")[0, 0]
+    def labels(self, labels: np.ndarray) -> np.ndarray:
+        """int32 [H, W] -> int32 [rows, columns], the nearest pixel's id; 0 beyond the image."""
+        rows, columns = (_nearest(*lengths) for lengths in zip((self.height, self.width), self.size, strict=True))
+        return self._cut(labels, 0).take(rows, axis=0).take(columns, axis=1)
 
     def to_network(self, box: Box) -> Box:
         """From pixels of the image to network pixels."""
@@ -91,6 +90,13 @@ class View:
         if not any((above, below, before, after)):
             return part
         return cv2.copyMakeBorder(part, above, below, before, after, cv2.BORDER_CONSTANT, value=outside)
+
+
+@lru_cache(maxsize=32)
+def _nearest(pixels: int, cells: int) -> np.ndarray:
+    """int64 [cells]: of so many pixels in a row those that torch's nearest enlargement to this length shows."""
+    places = torch.arange(pixels, dtype=torch.float32)[None, None]
+    return F.interpolate(places, cells, mode="nearest")[0, 0].long().numpy()
 
 
 @dataclass(frozen=True)
@@ -213,7 +219,7 @@ def window_side(boxes: tuple[Box, ...], window: WindowConfig) -> float:
 
 def why_unseen(mask: np.ndarray, view: View) -> str | None:
     """What to tell of an object, bool [H, W], none of whose pixels is left at the view's size; None: nothing."""
-    if not mask.any() or view.labels(mask.astype(np.int32), torch.device("cpu")).any():
+    if not mask.any() or view.labels(mask.astype(np.int32)).any():
         return None
     return f"so thin that none of its {int(mask.sum())} pixels is left at {view.size[1]}x{view.size[0]}: it is not seen"
 

@@ -1,7 +1,11 @@
-"""How often a frame makes the CPU wait for another device; such a device is made up here: it has shapes, no numbers."""
+"""What is done otherwise on a GPU: how often a frame waits for it, and how attention is computed.
+
+Such a device is made up here: its tensors have shapes, no numbers.
+"""
 
 from collections import Counter
 from contextlib import nullcontext
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
@@ -11,7 +15,7 @@ from test_precision import BOX, SIZE
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from msdeaot_tracker import Tracker, enlargement, look, readout, tracker, views
+from msdeaot_tracker import Tracker, dense_readout, enlargement, groups, look, views
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig
 from msdeaot_tracker.enlargement import Axis
 from msdeaot_tracker.models import MSDeAOT, attention
@@ -54,13 +58,17 @@ def fetched(monkeypatch):
     def to_device(tensor, device):
         return torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
 
-    real_axis = enlargement._axis
+    def nearest(*lengths):
+        with unset_fake_temporarily():
+            return real_nearest(*lengths)
+
+    real_axis, real_nearest = enlargement._axis, views._nearest
     monkeypatch.setattr(enlargement, "_axis", axis)
     monkeypatch.setattr(look, "fetch", fetch)
-    for module in (look, views, readout):
+    for module in (look, groups, dense_readout):
         monkeypatch.setattr(module, "to_device", to_device)
     monkeypatch.setattr(Folded, "of", lambda self, module, half: module)  # it looks at addresses
-    monkeypatch.setattr(tracker, "why_unseen", lambda mask, view: None)  # computed on the CPU, of what is made up here
+    monkeypatch.setattr(views, "_nearest", nearest)
     return counts
 
 
@@ -93,3 +101,28 @@ def test_a_frame_waits_for_its_masks_and_for_what_is_remembered(fetched, monkeyp
     assert result.labels.shape == SIZE and len(result.scores) == objects
     assert fetched == [3, 1], "labels, scores and whether they are finite at once; then whether memory is"
     assert not crossings.seen
+
+
+@pytest.mark.parametrize("way", ["fused", "split"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize(("key", "values"), [(8, (32, 32)), (16, (16,)), (24, (40, 10)), (32, (8,))])
+def test_all_ways_of_global_attention_are_equal(key, values, dtype, tolerance, way):
+    torch.manual_seed(0)
+    shapes = (17, key), *((90, width) for width in (key, *values))
+    query, keys, *each = (torch.randn(2, *shape, dtype=torch.float64) for shape in shapes)
+    expected = (query @ keys.transpose(1, 2) / key**0.5).softmax(-1) @ torch.cat(each, dim=-1)
+    with torch.inference_mode():
+        found = attention.WAYS[way](query.to(dtype), keys.to(dtype), tuple(value.to(dtype) for value in each))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), expected, atol=tolerance, rtol=tolerance)
+
+
+def test_fused_attention_is_for_queries_that_fill_a_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(multi_processor_count=9))
+    with FakeTensorMode(), torch.no_grad():
+        shapes = (2, 4 * 64, 8), (2, 4 * 64 + 1, 8)
+        few, enough = (torch.empty(shape, dtype=torch.bfloat16, device="cuda") for shape in shapes)
+        assert [attention.choose_way(query) for query in (few, enough)] == ["written", "fused"]
+        assert attention.choose_way(enough.float()) == attention.choose_way(enough.cpu()) == "written"
+        with torch.enable_grad():
+            assert attention.choose_way(enough) == "written"

@@ -16,7 +16,6 @@ from msdeaot_tracker.geometry import (
     network_size,
     one_hot,
     share_inside,
-    spans,
     with_margins,
 )
 
@@ -31,15 +30,6 @@ def test_the_box_of_scattered_pixels_spans_them_all():
     mask = np.zeros((10, 12), bool)
     mask[2, 9] = mask[7, 3] = True
     assert mask_to_box(mask) == Box(3, 2, 7, 6)
-
-
-@pytest.mark.parametrize("ids", [[0, 1], [0, 0, 0, 3, 70000], [5], [0]])
-def test_spans_are_those_of_each_objects_box(ids):
-    labels = np.random.default_rng(0).choice(ids, (9, 23)).astype(np.int32)
-    labels[3:6, 4:20] = ids[-1]  # runs, up to the end of some rows
-    labels[4, 15:] = labels[5, :3] = ids[0]
-    boxes = {i: Box(x.start, y.start, x.stop - x.start, y.stop - y.start) for i, (y, x) in spans(labels).items()}
-    assert boxes == {i: mask_to_box(labels == i) for i in ids if i}
 
 
 def test_main_parts_are_those_with_a_share_of_the_mask():

@@ -1,12 +1,9 @@
 """Properties of the network; equality with published numbers is in test_parity.py."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from timm.models.swin_transformer import SwinTransformerBlock
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from msdeaot_tracker import PRESETS, InputError
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, override
@@ -248,31 +245,6 @@ class TestAttention:
             found = attend(query, key, [value, value])
         assert found.dtype == dtype
         assert torch.allclose(found.float(), torch.cat([expected, expected], dim=-1), atol=tolerance)
-
-    @pytest.mark.parametrize("way", ["fused", "split"])
-    @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
-    @pytest.mark.parametrize(("key", "values"), [(8, (32, 32)), (16, (16,)), (24, (40, 10)), (32, (8,))])
-    def test_all_ways_of_global_attention_are_equal(self, key, values, dtype, tolerance, way):
-        torch.manual_seed(0)
-        shapes = (17, key), *((90, width) for width in (key, *values))
-        query, keys, *each = (torch.randn(2, *shape, dtype=torch.float64) for shape in shapes)
-        expected = (query @ keys.transpose(1, 2) / key**0.5).softmax(-1) @ torch.cat(each, dim=-1)
-        with torch.inference_mode():
-            found = attention.WAYS[way](query.to(dtype), keys.to(dtype), tuple(value.to(dtype) for value in each))
-        assert found.dtype == dtype
-        torch.testing.assert_close(found.double(), expected, atol=tolerance, rtol=tolerance)
-
-    def test_fused_attention_is_for_queries_that_fill_a_device(self, monkeypatch):
-        monkeypatch.setattr(
-            torch.cuda, "get_device_properties", lambda device: SimpleNamespace(multi_processor_count=9)
-        )
-        with FakeTensorMode(), torch.no_grad():
-            shapes = (2, 4 * 64, 8), (2, 4 * 64 + 1, 8)
-            few, enough = (torch.empty(shape, dtype=torch.bfloat16, device="cuda") for shape in shapes)
-            assert [attention.choose_way(query) for query in (few, enough)] == ["written", "fused"]
-            assert attention.choose_way(enough.float()) == attention.choose_way(enough.cpu()) == "written"
-            with torch.enable_grad():
-                assert attention.choose_way(enough) == "written"
 
 
 def test_a_mask_needs_no_channels_of_objects_that_are_not_there():

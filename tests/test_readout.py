@@ -9,7 +9,8 @@ from parity import merge_groups
 from torch.nn import functional as F
 
 from msdeaot_tracker import readout
-from msdeaot_tracker.readout import Answer, read_at_once, read_labels
+from msdeaot_tracker.dense_readout import read_at_once
+from msdeaot_tracker.readout import Answer, read_labels
 from msdeaot_tracker.views import View
 
 FRAME = (97, 131)

@@ -10,6 +10,7 @@ from msdeaot_tracker.boxes import drop_strays
 from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig
 from msdeaot_tracker.geometry import main_parts, mask_to_box
 from msdeaot_tracker.models import MSDeAOT
+from msdeaot_tracker.parts import LabelParts
 
 SIZE = (64, 80)
 
@@ -203,7 +204,7 @@ def test_specks_of_a_propagated_mask_do_not_stretch_its_box(model, video):
 def test_strays_are_parts_of_a_mask_that_are_not_where_the_object_is():
     def dropped(**settings):
         labels = np.where(mask_at(10, 20) | mask_at(30, 22, 4, 4) | mask_at(60, 2, 6, 6), 3, 0) + 7 * mask_at(50, 40)
-        drop_strays(labels, {3: Box(10, 20, 18, 14)}, TrackerConfig(**settings))
+        drop_strays(LabelParts(labels), {3: Box(10, 20, 18, 14)}, TrackerConfig(**settings))
         return labels
 
     everything = dropped()

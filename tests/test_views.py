@@ -14,8 +14,10 @@ from msdeaot_tracker.boxes import Boxes
 from msdeaot_tracker.config import PRESETS, MemoryConfig, TrackerConfig, WindowConfig
 from msdeaot_tracker.enlargement import Enlarged
 from msdeaot_tracker.geometry import mask_to_box, rectangle_iou
-from msdeaot_tracker.groups import Video
+from msdeaot_tracker.groups import ObjectGroup, Video
 from msdeaot_tracker.look import Look
+from msdeaot_tracker.memory import Memory
+from msdeaot_tracker.parts import LabelParts, find_runs
 from msdeaot_tracker.sightings import Sighting
 from msdeaot_tracker.views import POLICIES, Scenery, Sight, View, tiles
 
@@ -68,7 +70,7 @@ def test_labels_come_back_within_half_a_pixel(rectangle, size, frame, align):
         top, left = (int(rng.integers(s.start, s.stop - 4)) for s in (rows, columns))
         bottom, right = (int(rng.integers(a + 3, s.stop)) for a, s in ((top, rows), (left, columns)))
         labels[top:bottom, left:right] = 7
-        there = view.labels(labels, torch.device("cpu"))
+        there = torch.from_numpy(view.labels(labels))
         back = enlarged(view, torch.stack([there != 7, there == 7]).float() * 20 - 10).argmax(axis=0)
         assert back.shape == (rows.stop - rows.start, columns.stop - columns.start)
         found = mask_to_box(back)
@@ -104,7 +106,7 @@ def test_beyond_the_image_is_the_mean_colour_and_no_label():
     image = view.image(np.full((30, 50, 3), 255, np.uint8))[0]
     assert np.allclose(image[:, :20].mean(dim=(1, 2)).numpy() * 255, (124, 116, 104), atol=0.5)
     assert (image[:, 20:, 10:] == 1).all()
-    labels = view.labels(np.full((30, 50), 3, np.int32), torch.device("cpu"))
+    labels = view.labels(np.full((30, 50), 3, np.int32))
     assert (labels[20:, 10:] == 3).all() and not labels[:20].any() and not labels[:, :10].any()
 
 
@@ -319,10 +321,10 @@ def test_of_another_object_nothing_is_made_up():
     wider = np.zeros_like(labels)
     wider[10:40, 10:20] = 1
     image, usual = np.zeros((40, 40, 3), np.uint8), {1: Box(10, 10, 10, 30)}
-    assert boxes.read(image, labels, [1], {}, usual, wider)[1] == Box(10, 10, 10, 30)
+    assert boxes.read(image, LabelParts(labels), [1], {}, usual, wider)[1] == Box(10, 10, 10, 30)
     wider[20:30] = 2
     wider[30:] = 0
-    assert boxes.read(image, labels, [1], {}, usual, wider)[1] == Box(10, 10, 10, 10)
+    assert boxes.read(image, LabelParts(labels), [1], {}, usual, wider)[1] == Box(10, 10, 10, 10)
 
 
 def test_a_window_goes_ahead_of_an_object_on_its_way():
@@ -721,3 +723,25 @@ def test_a_default_of_float64_changes_nothing():
         finally:
             torch.set_default_dtype(torch.float32)
     assert np.array_equal(results[0].labels, results[1].labels) and results[0].scores == results[1].scores
+
+
+@pytest.mark.parametrize(("rectangle", "size", "frame"), ODD)
+def test_labels_are_the_nearest_ones_of_torch_and_one_hot_by_slot(rectangle, size, frame):
+    view = view_of(rectangle, size, frame)
+    labels = np.random.default_rng(0).choice(np.array([0, 3, 8, 2**24 + 1, 2**24 + 2], np.int32), frame)
+    top, left = max(-view.top, 0), max(-view.left, 0)
+    everything = torch.zeros(view.height, view.width, dtype=torch.float64)
+    inside = labels[view.inside]
+    everything[top : top + inside.shape[0], left : left + inside.shape[1]] = torch.from_numpy(inside)
+    expected = torch.nn.functional.interpolate(everything[None, None], size, mode="nearest")[0, 0]
+    found = view.labels(labels)
+    assert np.array_equal(found, expected.numpy())
+    group = ObjectGroup(Memory(MemoryConfig(), (1,)), 4)
+    for object_id in (8, 5, 2**24 + 1):
+        group.add(object_id)
+    group.remove([5])
+    mask = group.one_hot(find_runs(found), size, torch.empty(0, dtype=torch.bfloat16))
+    ids = [8, -1, 2**24 + 1]
+    assert mask.dtype == torch.bfloat16 and mask.is_contiguous(memory_format=torch.channels_last)
+    assert all(np.array_equal(mask[0, k + 1].bool().numpy(), found == i) for k, i in enumerate(ids))
+    assert (mask.sum(dim=1) == 1).all() and (mask[0, 0].bool().numpy() == ~np.isin(found, ids)).all()
