@@ -79,23 +79,14 @@ def _uncertain(together: Sequence[Answer], width: int, odds: float) -> Iterator[
     It is so even with these odds, of at most 1. An object whose logit is x above that of its group's background is
     ahead of the merged background where x - log(odds) and, over the other groups, the sum of -log(probability of the
     background) are together more than 0. That sum is convex in the logits, and between four cells of a map these are
-    weighted means: what is at most 0 at all four is so between them. Groups in other views have other cells: with V
-    views, each may add up to log(1 + 1 / V), with which the others count; where one adds more, all is uncertain.
+    weighted means: what is at most 0 at all four is so between them. Groups in other views have other cells. So with V
+    of them: where the sum over all of a view's groups is at most log(1 + 1 / V) in each, the merged background is at
+    least (1 + 1 / V) ** -V, and no object is above 1 / (V + 1), which is less.
     """
     views: dict[View, list[Tensor]] = {}
     for answer in together:
         views.setdefault(answer.view, []).append(answer.enlarged.on_map - math.log(odds))
-    share, cells = math.log1p(1 / len(views)), []
-    for groups in views.values():
-        highest = torch.stack([ahead.amax(dim=0) for ahead in groups])
-        if len(together) == 1:
-            cells.append((highest[0] > -_ROUNDING).cpu().numpy())
-            continue
-        added = torch.stack([F.softplus(ahead.logsumexp(dim=0)) for ahead in groups])
-        total = added.sum(dim=0)
-        highest = (highest - added).amax(dim=0) + total
-        there = highest > -(len(views) - 1) * share - _ROUNDING
-        cells.append((there if len(views) == 1 else there | (total > share - _ROUNDING)).cpu().numpy())
+    cells = [_beside_the_background(groups, len(views)).cpu().numpy() for groups in views.values()]
     bands = [view.inside[0] for view in views]
     enlarged = {answer.view: answer.enlarged for answer in together}
     step = _ROWS.get(together[0].logits.device.type, _ROWS["default"])
@@ -107,6 +98,18 @@ def _uncertain(together: Sequence[Answer], width: int, odds: float) -> Iterator[
                 columns |= enlarged[view].columns_of(there, rows)
         if columns.any():
             yield slice(top, min(top + step, max(band.stop for band in bands))), np.flatnonzero(columns)
+
+
+def _beside_the_background(groups: Sequence[Tensor], views: int) -> Tensor:
+    """bool [h, w], by the bounds of `_uncertain`; groups: [K, h, w] each, of those in one of so many views."""
+    highest = torch.stack([ahead.amax(dim=0) for ahead in groups])
+    if len(groups) == views == 1:
+        return highest[0] > -_ROUNDING
+    added = torch.stack([F.softplus(ahead.logsumexp(dim=0)) for ahead in groups])
+    total = added.sum(dim=0)
+    if views == 1:
+        return (highest + total - added).amax(dim=0) > -_ROUNDING
+    return total > math.log1p(1 / views) - _ROUNDING
 
 
 def _alone(answer: Answer, rows: slice, columns: np.ndarray, levels: Sequence[float]) -> list[np.ndarray]:

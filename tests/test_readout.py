@@ -99,12 +99,34 @@ def test_a_view_beside_the_image_has_nothing_to_read():
 def test_views_that_do_not_overlap_are_read_each_by_itself():
     together, apart = answers(WINDOWS[:3], 2, 4.0, True), answers([WINDOWS[3]], 1, 4.0, True)
     apart[0] = Answer((90,), apart[0].view, apart[0].logits - torch.tensor([8.0, 0])[:, None, None])
-    labels, scores, wider = read_labels([*together, *apart], *FRAME)
-    assert wider is None
-    for groups in (together, apart):
-        own, own_scores, _ = read_labels(groups, *FRAME)
-        assert own.any() and np.array_equal(np.where(own > 0, labels, 0), own)
-        assert own_scores.items() <= scores.items()
+    for everything in ([*together, *apart], [*apart, *together]):
+        labels, scores, wider = read_labels(everything, *FRAME)
+        assert wider is None
+        for groups in (together, apart):
+            own, own_scores, _ = read_labels(groups, *FRAME)
+            assert own.any() and np.array_equal(np.where(own > 0, labels, 0), own)
+            assert own_scores.items() <= scores.items()
+
+
+def test_what_lies_in_the_corner_between_overlapping_views_stays():
+    certain = torch.tensor([0.0, 9.0])[:, None, None].expand(2, 29, 37)
+    rectangles = [(100, 25, 31, 60), (0, 0, 60, 97), (50, 0, 81, 20)]
+    labels, _, _ = read_labels([Answer((i,), view_of(r, True), certain) for i, r in enumerate(rectangles, 1)], *FRAME)
+    assert (labels[25:85, 100:131] == 1).all()
+
+
+@pytest.mark.parametrize("same_view", [True, False])
+def test_many_unlikely_objects_of_other_groups_take_from_the_background(same_view):
+    """In each group the background is ahead; in all of them together it is not."""
+    views = [view_of(WHOLE, True), view_of(WHOLE if same_view else (-5, -5, 141, 107), True)]
+    likely = torch.tensor([0.0, np.log(0.6)], dtype=torch.float32)
+    unlikely = torch.tensor([0.0] + [np.log(0.2)] * 20, dtype=torch.float32)
+    maps = [each[:, None, None].expand(-1, 29, 37) for each in (likely, unlikely)]
+    groups = [Answer(ids, view, on) for ids, view, on in zip([(1,), tuple(range(2, 22))], views, maps, strict=True)]
+    labels, scores, _ = read_labels(groups, *FRAME)
+    expected_labels, expected_scores = read_everywhere(groups)
+    assert (labels == 1).all() and np.array_equal(labels, expected_labels)
+    assert scores == pytest.approx(expected_scores, abs=1e-5)
 
 
 def test_only_what_may_be_an_object_is_enlarged(monkeypatch):
