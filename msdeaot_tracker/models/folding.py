@@ -134,8 +134,12 @@ def _is_constant_norm(module: nn.Module) -> bool:
     return isinstance(module, FrozenBatchNorm) or (isinstance(module, nn.BatchNorm2d) and not module.training)
 
 
-def _mark(tensors: list[dict], children: list[dict]) -> tuple:
+def _mark(tensors: list[dict], children: list[dict]) -> tuple[list, ...]:
     """What changes when one of these does."""
-    every = (tensor for each in tensors for tensor in each.values() if tensor is not None)
-    versions = ((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in every)
-    return *versions, *(id(child) for each in children for child in each.values())
+    every = [tensor for each in tensors for tensor in each.values() if tensor is not None]
+    try:
+        versions = [tensor._version for tensor in every]
+    except RuntimeError:  # those made in inference have none
+        versions = [0 if tensor.is_inference() else tensor._version for tensor in every]
+    parts = [id(child) for each in children for child in each.values()]
+    return [tensor.data_ptr() for tensor in every], versions, parts
