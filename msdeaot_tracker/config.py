@@ -242,11 +242,12 @@ PRESETS: dict[str, Preset] = {
                     Stage(8, 1, 64, memory_stride=2, drop_path=0.0),
                     Stage(4, 0, 32),
                 ),
+                self_stride=2,
                 dropout=0.0,
             ),
             # Of other frames only those it is sure of: where leaks are remembered, boxes are lost (docs/training.md).
-            MemoryConfig(long_term_max=4, sure_score=0.9, sure_change=1.6, sure_fill=0.85),
-            replace(_OWN, drop_strays=True),
+            MemoryConfig(long_term_max=4, other_stride=2, sure_score=0.9, sure_change=1.6, sure_fill=0.85),
+            replace(_OWN, long_edge=448, drop_strays=True),
             weights="msdeaot-lite.safetensors",
         ),
     )

@@ -101,6 +101,26 @@ _LITE = Recipe(
     start=IMAGENET,
     ours=_ALL_OURS,
 )
+_LITE_CONTINUED = replace(
+    _LITE,
+    name="msdeaot-lite-continued",
+    about="the default model from weights of msdeaot-lite, on other clips, as it tracks: with means and thinner frames",
+    config=replace(
+        _LITE.config,
+        steps=1600,
+        seed=1,
+        memory=replace(_LITE.config.memory, other_stride=2),
+        schedule=replace(
+            _LITE.config.schedule,
+            learning_rate=1.5e-4,
+            warm_up=0.05,
+            hard_ramp=0.0,
+            auxiliary=0.0,
+            true_masks=0.0,
+        ),
+    ),
+    start="msdeaot-lite",
+)
 _PICTURE = ClipConfig(frames=1, object_size=(0.2, 1.0), max_objects=3, deformation=0.09, camouflage_probability=0.0)
 _BOX_TO_MASK = Recipe(
     "box-to-mask",
@@ -133,6 +153,7 @@ RECIPES: dict[str, Recipe] = {
         _SMALL,
         _SMALL_CONTINUED,
         _LITE,
+        _LITE_CONTINUED,
         _BOX_TO_MASK,
     )
 }
