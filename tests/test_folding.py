@@ -60,6 +60,14 @@ def test_a_folded_block_with_a_part_of_another_kind_computes_the_same(name):
     assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
+def test_folded_encoders_compute_in_double_precision():
+    torch.manual_seed(0)
+    encoder = vary_norms(build_encoder("resnet18", frozen_batch_norm=True)).eval().double()
+    image = torch.randn(1, 3, 33, 49, dtype=torch.float64)
+    with torch.inference_mode():
+        torch.testing.assert_close(fold_batch_norms(encoder)(image).deep, encoder(image).deep, rtol=1e-9, atol=1e-9)
+
+
 def test_folded_decoders_compute_the_same():
     torch.manual_seed(0)
     channels = {4: 24, 8: 32, 16: 40}
