@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from msdeaot_tracker.config import find_preset
-from msdeaot_tracker.models import MSDeAOT
+from msdeaot_tracker.models import MSDeAOT, folding
 from msdeaot_tracker.models.decoder import FPNDecoder
 from msdeaot_tracker.models.encoder import ENCODERS, build_encoder
 from msdeaot_tracker.models.folding import fold_batch_norms
@@ -46,6 +46,13 @@ def test_folded_encoders_compute_the_same(name, frozen):
     for stride, on_map in expected.maps.items():
         assert (found.maps[stride] - on_map).abs().max() < 1e-5 * on_map.abs().max(), stride
     assert norms(folded) <= 1 < norms(encoder)  # one stands behind a stem of several layers
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet_small"])
+def test_folded_encoders_compute_the_same_without_onednn(name, monkeypatch):
+    """As on other devices."""
+    monkeypatch.setattr(folding, "_ONEDNN", False)
+    test_folded_encoders_compute_the_same(name, True)
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet18"])
