@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import math
 import types
 import typing
@@ -307,7 +308,7 @@ def _parse(text: str, hint: Any, setting: str) -> Any:
     if _fits(True, hint) and not _fits(value, hint):
         value = _SWITCHES.get(text.lower(), value)
     if not _fits(value, hint):
-        raise InputError(f"setting {setting!r}: expected {hint}, got {value!r}")
+        raise InputError(f"setting {setting!r}: expected {inspect.formatannotation(hint)}, got {value!r}")
     return value
 
 

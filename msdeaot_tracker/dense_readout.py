@@ -13,6 +13,8 @@ from .device import to_device
 from .readout import _CERTAIN, _HIGHEST, _LOWEST, Answer, _first, _odds, _overlapping
 from .types import Region
 
+_STEPS = 1 << 16  # of a probability where many are added; of a row of less than 2^15 pixels they fit in 32 bits
+
 
 def read_at_once(answers: Sequence[Answer], height: int, width: int, probability: float = 0.5) -> tuple[Tensor, Tensor]:
     """Labels and scores where the answers are; what is not finite is read as well, without an error.
@@ -32,12 +34,13 @@ def read_at_once(answers: Sequence[Answer], height: int, width: int, probability
         ids = to_device(torch.tensor([0, *object_ids], dtype=torch.int32), device)
         for labels, channel in zip(found[:, rows, across], channels, strict=True):
             labels.copy_(torch.where(channel > 0, ids[channel.long()], labels))
-        # Sums of each row by themselves: else all pixels wait for their turn at a few numbers.
-        into = torch.zeros((2, len(sure), len(ids)), device=device)
-        for each, value in zip(into, (torch.ones_like(sure), sure), strict=True):
-            each.scatter_add_(1, channels[0].long(), value)
+        # Sums of each row by themselves: else all pixels wait for their turn at a few numbers. Of whole numbers: their
+        # order, which changes from one run to the next, changes nothing.
+        into = torch.zeros((2, len(sure), len(ids)), dtype=torch.int32, device=device)
+        for each, value in zip(into, (torch.ones_like(sure), sure * _STEPS), strict=True):
+            each.scatter_add_(1, channels[0].long(), value.round().int())
         counts, sums = into.sum(dim=1)
-        scores |= dict(zip(object_ids, (sums / counts.clamp(min=1))[1:], strict=True))
+        scores |= dict(zip(object_ids, (sums / (counts.clamp(min=1) * _STEPS)).float()[1:], strict=True))
     return found, torch.stack([scores[i] for answer in answers for i in answer.object_ids])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,16 @@ def test_a_bad_sequence_is_named_and_counted_and_the_others_run(tmp_path, capsys
     names = (tmp_path / "ws/sequences/list.txt").read_text().split()
     assert "large" not in names and "good" in names
     assert "80x60 pixels" in caplog.text
+
+
+def test_evaluate_says_that_files_were_at_fault(tmp_path, capsys):
+    """All is scored, but not all files are as they should be: that makes its exit status."""
+    write(tmp_path, "good")
+    annotations = tmp_path / "Annotations/good"
+    shutil.copy(annotations / "00001.png", annotations / "00099.png")
+    assert run("evaluate", tmp_path, "--init", "mask", "--tracker", "static") == 1
+    printed = capsys.readouterr().out
+    assert "1 fault of files named above" in printed and "left out" not in printed
 
 
 def test_nothing_to_score_is_an_error_that_says_why(tmp_path, capsys):

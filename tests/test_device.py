@@ -16,20 +16,25 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from msdeaot_tracker import Tracker, dense_readout, enlargement, groups, look, views
-from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig
+from msdeaot_tracker.config import MemoryConfig, ModelConfig, Preset, Stage, TrackerConfig, find_preset
 from msdeaot_tracker.enlargement import Axis
 from msdeaot_tracker.models import MSDeAOT, attention
 from msdeaot_tracker.models.folding import Folded
+from msdeaot_tracker.readout import Answer
+from msdeaot_tracker.views import View
 
 ELSEWHERE, HERE = torch.device("cuda:0"), torch.device("cpu")
 
 
 class Crossings(TorchDispatchMode):
-    """Counts the operators that move something between devices. Those that need its numbers raise here."""
+    """Counts the operators that move something between devices. Those that need its numbers raise here.
+
+    And those that add fractions in the order in which a GPU's threads come by: its scores would not be the same twice.
+    """
 
     def __init__(self):
         super().__init__()
-        self.seen = Counter()
+        self.seen, self.unordered = Counter(), Counter()
 
     def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
         result = function(*arguments, **(keywords or {}))
@@ -37,6 +42,9 @@ class Crossings(TorchDispatchMode):
         devices = {each.device.type for each in tensors if isinstance(each, torch.Tensor) and each.ndim}
         if len(devices) > 1:
             self.seen[str(function)] += 1
+        adds = ("scatter_add", "scatter_reduce", "index_add", "index_put", "bincount")
+        if str(function).removeprefix("aten.").startswith(adds) and arguments[0].is_floating_point():
+            self.unordered[str(function)] += 1
         return result
 
 
@@ -100,7 +108,18 @@ def test_a_frame_waits_for_its_masks_and_for_what_is_remembered(fetched, monkeyp
             result = one.track(image)
     assert result.labels.shape == SIZE and len(result.scores) == objects
     assert fetched == [3, 1], "labels, scores and whether they are finite at once; then whether memory is"
-    assert not crossings.seen
+    assert not crossings.seen and not crossings.unordered
+
+
+def test_a_frame_that_is_not_finite_is_refused_with_the_labels(monkeypatch):
+    view = View(0, 0, 33, 33, (33, 33), (33, 33), align_corners=True)
+    model = MSDeAOT(find_preset("msdeaot-lite")).eval()
+    one = look.Look(model, model.preset, np.zeros((33, 33, 3), np.uint8), 1, "float32")
+    one._device = ELSEWHERE  # the tensors are here
+    for number, refused in ((0.0, nullcontext()), (np.nan, pytest.raises(look.NotFiniteError))):
+        one._check(torch.tensor([number]))
+        with refused:
+            assert not one.read([Answer((1,), view, torch.full((2, 9, 9), number))]).labels.any()
 
 
 @pytest.mark.parametrize("way", ["fused", "split"])

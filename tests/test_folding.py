@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from msdeaot_tracker.config import find_preset
-from msdeaot_tracker.models import MSDeAOT
+from msdeaot_tracker.models import MSDeAOT, folding
 from msdeaot_tracker.models.decoder import FPNDecoder
 from msdeaot_tracker.models.encoder import ENCODERS, build_encoder
 from msdeaot_tracker.models.folding import fold_batch_norms
@@ -48,6 +48,13 @@ def test_folded_encoders_compute_the_same(name, frozen):
     assert norms(folded) <= 1 < norms(encoder)  # one stands behind a stem of several layers
 
 
+@pytest.mark.parametrize("name", ["resnet50", "resnet_small"])
+def test_folded_encoders_compute_the_same_without_onednn(name, monkeypatch):
+    """As on other devices."""
+    monkeypatch.setattr(folding, "_ONEDNN", False)
+    test_folded_encoders_compute_the_same(name, True)
+
+
 @pytest.mark.parametrize("name", ["resnet50", "resnet18"])
 def test_a_folded_block_with_a_part_of_another_kind_computes_the_same(name):
     torch.manual_seed(0)
@@ -58,6 +65,14 @@ def test_a_folded_block_with_a_part_of_another_kind_computes_the_same(name):
     with torch.inference_mode():
         expected, found = encoder(image).deep, fold_batch_norms(encoder)(image).deep
     assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+def test_folded_encoders_compute_in_double_precision():
+    torch.manual_seed(0)
+    encoder = vary_norms(build_encoder("resnet18", frozen_batch_norm=True)).eval().double()
+    image = torch.randn(1, 3, 33, 49, dtype=torch.float64)
+    with torch.inference_mode():
+        torch.testing.assert_close(fold_batch_norms(encoder)(image).deep, encoder(image).deep, rtol=1e-9, atol=1e-9)
 
 
 def test_folded_decoders_compute_the_same():

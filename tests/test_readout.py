@@ -111,8 +111,17 @@ def test_views_that_do_not_overlap_are_read_each_by_itself():
 def test_what_lies_in_the_corner_between_overlapping_views_stays():
     certain = torch.tensor([0.0, 9.0])[:, None, None].expand(2, 29, 37)
     rectangles = [(100, 25, 31, 60), (0, 0, 60, 97), (50, 0, 81, 20)]
-    labels, _, _ = read_labels([Answer((i,), view_of(r, True), certain) for i, r in enumerate(rectangles, 1)], *FRAME)
-    assert (labels[25:85, 100:131] == 1).all()
+    groups = [Answer((i,), view_of(r, True), certain) for i, r in enumerate(rectangles, 1)]
+    for labels in (read_labels(groups, *FRAME).labels, read_at_once(groups, *FRAME)[0][0].numpy()):
+        assert (labels[25:85, 100:131] == 1).all()
+
+
+def test_two_unlikely_objects_in_different_views_are_together_ahead_of_the_background():
+    """Each has less than half of its group, and neither view alone says more."""
+    unlikely = torch.tensor([0.0, np.log(0.9)], dtype=torch.float32)[:, None, None].expand(2, 29, 37)
+    views = [view_of(WHOLE, True), view_of((-5, -5, 141, 107), True)]
+    groups = [Answer((i,), view, unlikely) for i, view in enumerate(views, 1)]
+    assert read_labels(groups, *FRAME).labels.all()
 
 
 @pytest.mark.parametrize("same_view", [True, False])

@@ -232,7 +232,7 @@ class TestRefusals:
             (["msdeaot-small", "--batch-size", "3", "--devices", "2"], "3 cannot be shared out between 2 processes"),
             (["msdeaot-small", "--devices", "0"], "between 0 processes"),
             (["msdeaot-small", "--set", "schedule.speed=1"], "has no 'speed'"),
-            (["msdeaot-small", "--set", "schedule.warm_up=fast"], "expected <class 'float'>"),
+            (["msdeaot-small", "--set", "schedule.warm_up=fast"], "expected float"),
             (["msdeaot-small", "--data", "davis=x"], "msdeaot-small has no such dataset; it reads none"),
             (["table2-2", "--data", "mose=x"], "it reads visor, youtube-vos, davis"),
             (["table2-2", "--data", "davis"], "is not NAME=DIR"),

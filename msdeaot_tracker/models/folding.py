@@ -127,7 +127,7 @@ class FoldedConvolution(nn.Module):
         return torch.ops.mkldnn._convolution_pointwise_.binary(more, x, *weights, "add", None, "relu", [], "")
 
     def _by_onednn(self, x: Tensor) -> bool:
-        return _ONEDNN and x.device.type == "cpu" and x.dtype != torch.float16
+        return _ONEDNN and x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
 
 
 def _is_constant_norm(module: nn.Module) -> bool:
