@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from .images import PathLike, palette
+from .parts import find_spans
 from .types import FrameResult, TrackerError
 
 logger = logging.getLogger(__name__)
@@ -136,18 +137,22 @@ def draw_overlay(
     place of the id and of the masks' palette.
     """
     drawn, paints = image.copy(), paints or {}
-    inside = result.labels > 0
-    drawn[inside] = drawn[inside] // 2 + _colours(result.labels[inside], paints) // 2
+    inside = find_spans(result.labels)
+    for object_id, span in inside.items():
+        _tint(drawn[span], result.labels[span] == object_id, _colour(object_id, paints))
     thickness = max(1, round(min(image.shape[:2]) / 240))
     for x, y, w, h in set(result.views.values()) if views else ():
         cv2.rectangle(drawn, (x, y), (x + w - 1, y + h - 1), (255, 255, 255), thickness)
     for object_id, box in result.boxes.items():
         if box is not None:
-            colour = _colours(np.array([object_id]), paints)[0].tolist()
-            outlines, _ = cv2.findContours(
-                result.masks[object_id].astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-            )
-            cv2.drawContours(drawn, outlines, -1, colour, thickness)
+            colour = _colour(object_id, paints)
+            if object_id in inside:
+                rows, columns = inside[object_id]
+                mask = (result.labels[rows, columns] == object_id).view(np.uint8)
+                outlines, _ = cv2.findContours(
+                    mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(columns.start, rows.start)
+                )
+                cv2.drawContours(drawn, outlines, -1, colour, thickness)
             x, y, w, h = (round(side) for side in box)
             cv2.rectangle(drawn, (x, y), (x + w - 1, y + h - 1), colour, thickness)
             name = paints[object_id].name if object_id in paints else ""
@@ -158,15 +163,18 @@ def draw_overlay(
 
 def bright_colour(object_id: int) -> tuple[int, int, int]:
     """The colour of an object that has been given no other: the palette's hue, as bright as it goes."""
-    return tuple(_colours(np.array([object_id]), {})[0].tolist())
+    return _colour(object_id, {})
 
 
-def _colours(object_ids: np.ndarray, paints: Mapping[int, Paint]) -> np.ndarray:
-    """uint8 [N, 3] of ids [N]: as painted, or the hues of the masks' palette (which begins again after 255)."""
-    colours = _hues()[(object_ids - 1) % 255]
-    for object_id, paint in paints.items():
-        colours[object_ids == object_id] = paint.colour
-    return colours
+def _colour(object_id: int, paints: Mapping[int, Paint]) -> tuple[int, int, int]:
+    """As painted, or the hue of the masks' palette (which begins again after 255)."""
+    return paints[object_id].colour if object_id in paints else tuple(_hues()[(object_id - 1) % 255].tolist())
+
+
+def _tint(region: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
+    """Half of the colour, in place of half of what is there, in the pixels of a mask; in a way that lets others run."""
+    tinted = cv2.add(region >> 1, (*(part // 2 for part in colour), 0))
+    cv2.copyTo(tinted, mask.view(np.uint8), region)
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .geometry import hull, kept_parts
-from .types import Box
+from .types import Box, Region
 
 
 class Runs(NamedTuple):
@@ -25,6 +25,22 @@ def find_runs(labels: np.ndarray) -> Runs:
     np.not_equal(labels[:, 1:], labels[:, :-1], out=begins[:, 1:])
     starts = np.flatnonzero(begins)
     return Runs(flat[starts], starts, np.append(starts[1:], flat.size))
+
+
+def find_spans(labels: np.ndarray) -> dict[int, Region]:
+    """The rows and columns that hold each object of a label map, integers [H, W], 0 = background; by rising id."""
+    every = find_runs(labels)
+    runs = Runs(*(each[every.ids > 0] for each in every))
+    order = np.argsort(runs.ids, kind="stable")
+    first = np.flatnonzero(np.diff(runs.ids[order], prepend=0))  # of each object
+    if not len(first):
+        return {}
+    rows, left = np.divmod(runs.starts[order], labels.shape[1])
+    right = left + (runs.stops - runs.starts)[order]
+    last = np.append(first[1:], len(order)) - 1
+    sides = rows[first], rows[last] + 1, np.minimum.reduceat(left, first), np.maximum.reduceat(right, first)
+    spans = zip(runs.ids[order][first].tolist(), *(side.tolist() for side in sides), strict=True)
+    return {object_id: (slice(top, bottom), slice(x, stop)) for object_id, top, bottom, x, stop in spans}
 
 
 class LabelParts:

@@ -32,7 +32,7 @@ ALLOWED = {
     "images": {"types", "mask_files"},
     "video_file": {"types"},
     "video": {"types", "words", "images", "video_file"},
-    "overlay": {"types", "images"},
+    "overlay": {"types", "images", "parts"},
     "processes": {"types"},
     "exports": {"types", "words", "geometry", "files", "images", "video", "__version__"},
     "data": {"types", "geometry", "files", "images", "mask_files", "video", "processes"},

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from msdeaot_tracker.geometry import main_box, main_parts, mask_to_box
-from msdeaot_tracker.parts import LabelParts, find_runs
+from msdeaot_tracker.parts import LabelParts, find_runs, find_spans
 from msdeaot_tracker.types import Box
 
 
@@ -71,3 +71,14 @@ def test_runs_put_together_are_the_map(name):
     ids, starts, stops = find_runs(labels)
     assert np.array_equal(np.repeat(ids, stops - starts).reshape(labels.shape), labels)
     assert np.array_equal(starts[1:], stops[:-1])
+
+
+@pytest.mark.parametrize("name", maps())
+def test_spans_are_those_of_each_objects_mask(name):
+    labels = maps()[name]
+    spans = find_spans(labels)
+    assert list(spans) == np.unique(labels[labels > 0]).tolist()
+    for object_id, (rows, columns) in spans.items():
+        x, y, w, h = mask_to_box(labels == object_id)
+        assert (rows, columns) == (slice(y, y + h), slice(x, x + w))
+    assert find_spans(np.zeros_like(labels)) == {}
