@@ -212,8 +212,10 @@ def _time_batch(model: MSDeAOT, batch: int, size: MapSize, frames: int, alone: d
 
         each = _median(step, model.mean, frames) / batch
         found = {"seconds_per_video": each, "peak_mib": _peak(step, device)}
-    one = alone.setdefault(model.preset.name, each)  # of the first batch, which is of one video
-    return {**found, "gain": one / each}
+    if batch == 1:
+        alone[model.preset.name] = each
+    one = alone.get(model.preset.name)
+    return {**found, "gain": one and one / each}
 
 
 def _median(step: Callable[[], object], where: Tensor, count: int) -> float:

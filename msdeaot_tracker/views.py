@@ -49,11 +49,9 @@ class View:
     @property
     def inside(self) -> Region:
         """Rows and columns of the image that the rectangle covers."""
-        height, width = self.frame
-        return (
-            slice(max(self.top, 0), min(self.top + self.height, height)),
-            slice(max(self.left, 0), min(self.left + self.width, width)),
-        )
+        sides = (self.top, self.height, self.frame[0]), (self.left, self.width, self.frame[1])
+        rows, columns = (slice(min(max(a, 0), end), min(max(a + length, 0), end)) for a, length, end in sides)
+        return rows, columns
 
     def is_moved(self, other: View | None) -> bool:
         """Whether it is the other one somewhere else, or where it was: of two such views the maps' cells are alike."""

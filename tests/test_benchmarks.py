@@ -101,7 +101,7 @@ def test_what_there_is_to_see_on_a_device_is_seen_on_any(tmp_path, monkeypatch):
         raise RuntimeError("no compiler")
 
     monkeypatch.setattr(on_device.device_steps, "SHAPES", ((60, 90, 8, 16),))
-    monkeypatch.setattr(on_device.device_steps, "BATCHES", (2,))
+    monkeypatch.setattr(on_device.device_steps, "BATCHES", (1,))
     monkeypatch.setattr(on_device.device_check, "_CLIP", HeldOut(count=1, frames=2))
     monkeypatch.setattr(on_device.device_steps, "_WARM_UP", 0)
     monkeypatch.setattr(on_device.device_steps, "_compiled", broken)  # it takes a minute

@@ -90,8 +90,9 @@ def test_what_is_not_finite_is_read_without_an_error():
             assert read_at_once(groups, *FRAME)[0].shape == (1, *FRAME)
 
 
-def test_a_view_beside_the_image_has_nothing_to_read():
-    (answer,) = answers([(200, 10, 30, 30)], 2, 4.0, True)
+@pytest.mark.parametrize("place", [(200, 10), (-60, 10), (10, 200), (10, -60)])
+def test_a_view_beside_the_image_has_nothing_to_read(place):
+    (answer,) = answers([(*place, 30, 30)], 2, 4.0, True)
     labels, scores = read_at_once([answer], *FRAME)
     assert not labels.any() and scores.tolist() == [0, 0] == list(read_labels([answer], *FRAME).scores.values())
 
