@@ -7,8 +7,8 @@ several videos at once, the authors' code (with --public, a checkout of it), CUD
 precisions and ways of attention in whole frames. Weights are those that ship with a preset, else random.
 
 Every row is printed and written to FILE as soon as it is there. A case that fails is a row that says so. A step that
-has used up its share of the time leaves out the rest of its cases. Exit status 1: something is not equal, or was
-not looked at.
+has used up its share of the time leaves out the rest of its cases. Exit status 1: of the step `equal`, if it was asked
+for, something is not equal or was not looked at.
 """
 
 from __future__ import annotations
