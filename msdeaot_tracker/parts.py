@@ -31,16 +31,25 @@ def find_spans(labels: np.ndarray) -> dict[int, Region]:
     """The rows and columns that hold each object of a label map, integers [H, W], 0 = background; by rising id."""
     every = find_runs(labels)
     runs = Runs(*(each[every.ids > 0] for each in every))
-    order = np.argsort(runs.ids, kind="stable")
-    first = np.flatnonzero(np.diff(runs.ids[order], prepend=0))  # of each object
+    order, first, (left, top, right, bottom) = _extents(runs, runs.ids, labels.shape[1])
+    sides = zip(runs.ids[order][first].tolist(), *(side.tolist() for side in (top, bottom, left, right)), strict=True)
+    return {object_id: (slice(t, b), slice(x, stop)) for object_id, t, b, x, stop in sides}
+
+
+def _extents(runs: Runs, groups: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
+    """Runs by their group, a number >= 0 each: their order, where in it each group begins, and what holds each group.
+
+    That is int64 left, top, right, bottom of each, the last two behind the last pixel; by rising group.
+    """
+    order = np.argsort(groups, kind="stable")
+    first = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    rows, left = np.divmod(runs.starts[order], width)
     if not len(first):
-        return {}
-    rows, left = np.divmod(runs.starts[order], labels.shape[1])
+        return order, first, (left, rows, left, rows)
     right = left + (runs.stops - runs.starts)[order]
     last = np.append(first[1:], len(order)) - 1
-    sides = rows[first], rows[last] + 1, np.minimum.reduceat(left, first), np.maximum.reduceat(right, first)
-    spans = zip(runs.ids[order][first].tolist(), *(side.tolist() for side in sides), strict=True)
-    return {object_id: (slice(top, bottom), slice(x, stop)) for object_id, top, bottom, x, stop in spans}
+    extents = np.minimum.reduceat(left, first), rows[first], np.maximum.reduceat(right, first), rows[last] + 1
+    return order, first, extents
 
 
 class LabelParts:
@@ -54,20 +63,11 @@ class LabelParts:
         every = find_runs(labels)
         self._runs = runs = Runs(*(each[every.ids != 0] for each in every))
         self._part = _connected(runs, labels.shape[1])  # of each run
-        order = np.argsort(self._part, kind="stable")
-        first = np.flatnonzero(np.diff(self._part[order], prepend=-1))  # of each part
-        last = np.append(first[1:], len(order))[: len(first)] - 1
-        rows, left = np.divmod(runs.starts[order], labels.shape[1])
-        right = left + (runs.stops - runs.starts)[order]
-        if len(first):
-            x, stop = np.minimum.reduceat(left, first), np.maximum.reduceat(right, first)
-            sides = x, rows[first], stop - x, rows[last] + 1 - rows[first]
-            self._rectangles = np.stack(sides, axis=1)  # (x, y, w, h) of each part
-            self._areas = np.add.reduceat(right - left, first)
-            ids = runs.ids[order][first]
-            self._own = {int(i): np.flatnonzero(ids == i) for i in np.unique(ids)}  # parts, by object id
-        else:
-            self._own = {}
+        order, first, (left, top, right, bottom) = _extents(runs, self._part, labels.shape[1])
+        self._rectangles = np.stack([left, top, right - left, bottom - top], axis=1)  # (x, y, w, h) of each part
+        self._areas = np.add.reduceat((runs.stops - runs.starts)[order], first) if len(first) else left
+        ids = runs.ids[order][first]
+        self._own = {int(i): np.flatnonzero(ids == i) for i in np.unique(ids)}  # parts, by object id
 
     def box(
         self, object_id: int, share: float = 0.0, *, last: Box | None = None, growth: float | None = None
